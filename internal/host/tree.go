@@ -40,7 +40,7 @@ func children(proc string, pid int) []int {
 		if err != nil {
 			continue
 		}
-		for _, field := range bytes.Fields(text) {
+		for field := range bytes.FieldsSeq(text) {
 			if child, err := strconv.Atoi(string(field)); err == nil {
 				out = append(out, child)
 			}

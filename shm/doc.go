@@ -1,0 +1,28 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package shm makes sealed shared memory: one copy of some bytes that any number of processes map and that none of
+// them, root included, can change through it.
+//
+//	w, err := shm.Create("emb") // a memfd; nothing appears in the file system
+//	defer w.Close()             // gives the memory back, unless Seal was reached
+//	_, err = w.ReadFrom(file)
+//	segment, err := w.Seal()    // from here on nothing can write, grow or shrink it
+//	f, err := segment.Open()    // one read-only descriptor for each consumer, to be inherited
+//
+// A process that inherited such a descriptor proves with [Inherit] that it really is sealed before it trusts it.
+//
+// What is promised of a [Segment]:
+//
+//   - Its four seals (write, grow, shrink, seal) were read back from the kernel, not merely asked for.
+//   - Every page was written, also those that hold zeros. A hole would be allocated when it is first read, and charged
+//     to the reader's cgroup (seen on Linux 6.18).
+//   - Its mode is 0444 and its descriptors are O_RDONLY: a worker with another uid can open it by path, and kernels
+//     that refuse shared mappings of sealed memfds through writable descriptors (some before 6.7, and 6.13) accept
+//     these.
+//   - The memory is freed when the last descriptor and the last mapping are gone, whatever ended their owners.
+//
+// The package never maps memory writable, never puts a file anywhere and never hands out a descriptor that children
+// would inherit by accident. It needs Linux 3.17 and /proc; elsewhere every function returns [ErrUnsupported]. Kernel
+// features are probed when they are used; kernel versions are never compared.
+package shm

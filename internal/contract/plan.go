@@ -1,0 +1,117 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package contract
+
+import (
+	"strconv"
+	"strings"
+)
+
+// FirstFD is the descriptor of the first listening socket (SD_LISTEN_FDS_START of sd_listen_fds(3)).
+const FirstFD = 3
+
+// Socket is one listening socket as the worker sees it. Port is 0 for a unix socket.
+type Socket struct {
+	Name string
+	Port int
+}
+
+// Dataset is one version of a dataset as it is handed to a worker. Size and Offset are bytes.
+type Dataset struct {
+	Name    string
+	Version int
+	Size    int64
+	SHA256  string
+	Format  string
+	DType   string
+	Shape   []int64
+	Order   string
+	Offset  int64
+}
+
+// Plan is all that decides a worker's command line and environment, except what only the worker itself can know: its pid
+// and the paths that can be opened there. Its fields survive JSON: the plan travels to the exec stage.
+type Plan struct {
+	Command Strings // with placeholders
+	Base    Strings // the environment to build upon, see BaseEnv
+	Env     Strings // --env K=V, with placeholders
+
+	Sockets []Socket
+	Data    []Dataset
+
+	Worker      int // slot
+	Workers     int
+	Incarnation int
+
+	NotifySocket string // value of NOTIFY_SOCKET, empty for none
+	RunDir       string // value of PREFORKD_RUN_DIR, empty for none; UTF-8, since PREFORKD_DATA holds paths below it
+}
+
+// SocketFD is the descriptor of the i-th listening socket in every worker.
+func (p *Plan) SocketFD(i int) int { return FirstFD + i }
+
+// DataFD is the descriptor of the i-th dataset in every worker.
+func (p *Plan) DataFD(i int) int { return FirstFD + len(p.Sockets) + i }
+
+// EndFD is the first descriptor that is closed in every worker.
+func (p *Plan) EndFD() int { return p.DataFD(len(p.Data)) }
+
+// Environ returns the worker's environment. paths has one entry for each dataset; pid is the worker's own.
+//
+// Later sources win: Base, then Env, then the contract itself, so that no stray variable can lie to a worker about its
+// descriptors.
+func (p *Plan) Environ(pid int, paths []string) ([]string, error) {
+	env := newEnviron(p.Base)
+	for _, kv := range p.Env {
+		key, value, _ := strings.Cut(kv, "=")
+		expanded, err := p.expand(value, paths)
+		if err != nil {
+			return nil, err
+		}
+		env.set(key, expanded)
+	}
+	if len(p.Sockets) > 0 {
+		names := make([]string, len(p.Sockets))
+		for i, s := range p.Sockets {
+			names[i] = s.Name
+		}
+		env.set("LISTEN_FDS", strconv.Itoa(len(p.Sockets)))
+		env.set("LISTEN_PID", strconv.Itoa(pid))
+		env.set("LISTEN_FDNAMES", strings.Join(names, ":"))
+	}
+	if p.NotifySocket != "" {
+		env.set("NOTIFY_SOCKET", p.NotifySocket)
+	}
+	env.set("PREFORKD_WORKER_ID", strconv.Itoa(p.Worker))
+	env.set("PREFORKD_WORKERS", strconv.Itoa(p.Workers))
+	env.set("PREFORKD_INCARNATION", strconv.Itoa(p.Incarnation))
+	if p.RunDir != "" {
+		env.set("PREFORKD_RUN_DIR", p.RunDir)
+	}
+	for i, d := range p.Data {
+		v := "PREFORKD_DATA_" + Variable(d.Name)
+		env.set(v, paths[i])
+		env.set(v+"_FD", strconv.Itoa(p.DataFD(i)))
+		env.set(v+"_SIZE", strconv.FormatInt(d.Size, 10))
+	}
+	manifest, err := p.manifest(paths)
+	if err != nil {
+		return nil, err
+	}
+	env.set("PREFORKD_DATA", manifest)
+	return env.list, nil
+}
+
+// Args returns the worker's command line with its placeholders expanded.
+func (p *Plan) Args(paths []string) ([]string, error) {
+	args := make([]string, len(p.Command))
+	for i, arg := range p.Command {
+		expanded, err := p.expand(arg, paths)
+		if err != nil {
+			return nil, err
+		}
+		args[i] = expanded
+	}
+	return args, nil
+}

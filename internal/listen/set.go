@@ -1,0 +1,184 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package listen
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Inherited is a socket that this process was started with, as go-systemd's activation package finds it: Name is its
+// LISTEN_FDNAMES entry.
+type Inherited struct {
+	Name string
+	FD   int
+}
+
+// Set is the fleet's sockets in the order in which workers get them.
+type Set struct {
+	Sockets   []*Socket // all named
+	listening bool
+}
+
+// Open binds every spec and takes over every inherited socket. A --listen with the name or the address of an inherited
+// socket is that socket; the other inherited ones follow the --listen ones. The Set owns the descriptors of all of them;
+// on an error everything is closed, but for an fd:// that turned out to be something else.
+func Open(specs []Spec, inherited []Inherited) (*Set, error) {
+	set := &Set{}
+	rest, err := adoptAll(inherited)
+	if err == nil {
+		err = set.open(specs, &rest)
+	}
+	if err != nil {
+		set.Sockets = append(set.Sockets, rest...)
+		set.Close()
+		return nil, err
+	}
+	return set, nil
+}
+
+func (set *Set) open(specs []Spec, rest *[]*Socket) error {
+	for _, spec := range specs {
+		s := take(rest, func(s *Socket) bool { return spec.Name != "" && spec.Name == s.Name })
+		if s == nil {
+			s = take(rest, spec.isAt)
+		}
+		if s == nil {
+			var err error
+			if s, err = set.bind(spec); err != nil {
+				return err
+			}
+		}
+		s.Name = spec.Name
+		set.Sockets = append(set.Sockets, s)
+	}
+	set.Sockets = append(set.Sockets, *rest...)
+	*rest = nil
+	return nameAll(set.Sockets)
+}
+
+// isAt tells whether an inherited socket has the address that the spec asks for.
+func (s Spec) isAt(socket *Socket) bool {
+	switch s.Network {
+	case "fd":
+		return s.Address == strconv.Itoa(socket.fd)
+	case "unix":
+		return socket.Address == "unix:"+s.Address
+	}
+	want, err := net.ResolveTCPAddr("tcp", s.Address)
+	have, err2 := net.ResolveTCPAddr("tcp", socket.Address)
+	if err != nil || err2 != nil || socket.Port == 0 {
+		return false
+	}
+	everywhere := len(want.IP) == 0 || want.IP.IsUnspecified()
+	return want.Port == have.Port && (want.IP.Equal(have.IP) || everywhere && have.IP.IsUnspecified())
+}
+
+func take(list *[]*Socket, want func(*Socket) bool) *Socket {
+	i := slices.IndexFunc(*list, want)
+	if i < 0 {
+		return nil
+	}
+	s := (*list)[i]
+	*list = slices.Delete(*list, i, i+1)
+	return s
+}
+
+// nameAll gives the unnamed ones their names, http, http2, http3 …, and refuses a name that stands twice.
+func nameAll(sockets []*Socket) error {
+	used := make(map[string]bool)
+	for _, s := range sockets {
+		if s.Name != "" && used[s.Name] {
+			return fmt.Errorf("cannot use --listen name %q twice: give each its own NAME=", s.Name)
+		}
+		used[s.Name] = true
+	}
+	for _, s := range sockets {
+		if s.Name == "" {
+			s.Name = freeName("http", used)
+		}
+	}
+	return nil
+}
+
+// freeName returns name, or else name2, name3 …, and marks it as used.
+func freeName(name string, used map[string]bool) string {
+	free := name
+	for n := 2; used[free]; n++ {
+		free = name + strconv.Itoa(n)
+	}
+	used[free] = true
+	return free
+}
+
+// Listen makes every socket accept connections into its queue. It may be called again.
+func (set *Set) Listen() error {
+	if set.listening {
+		return nil
+	}
+	for _, s := range set.Sockets {
+		if err := s.listen(); err != nil {
+			return fmt.Errorf("cannot listen on %s: %v", s.Address, err)
+		}
+	}
+	set.listening = true
+	return nil
+}
+
+// Inodes are the sockets' inode numbers, in order.
+func (set *Set) Inodes() []uint64 {
+	inodes := make([]uint64, len(set.Sockets))
+	for i, s := range set.Sockets {
+		inodes[i] = s.Inode
+	}
+	return inodes
+}
+
+// Close closes every socket and removes the files of unix sockets that were made here.
+func (set *Set) Close() {
+	for _, s := range set.Sockets {
+		s.close()
+	}
+	set.Sockets = nil
+}
+
+// bind makes the socket of one --listen.
+func (set *Set) bind(spec Spec) (*Socket, error) {
+	switch spec.Network {
+	case "fd":
+		return set.adoptFD(spec)
+	case "unix":
+		return bindUnix(spec)
+	}
+	return set.bindTCP(spec)
+}
+
+// owner returns the socket of this set for which is holds.
+func (set *Set) owner(is func(*Socket) bool) *Socket {
+	if i := slices.IndexFunc(set.Sockets, is); i >= 0 {
+		return set.Sockets[i]
+	}
+	return nil
+}
+
+// adoptFD takes over the descriptor of an fd://. What is close-on-exec was opened here, not handed down: a slip of the
+// finger must not give our own sockets to the workers.
+func (set *Set) adoptFD(spec Spec) (*Socket, error) {
+	fd, err := strconv.Atoi(spec.Address)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on fd://%s: it is not a number", spec.Address)
+	}
+	if set.owner(func(s *Socket) bool { return s.fd == fd }) != nil {
+		return nil, fmt.Errorf("cannot listen on fd://%d twice: give each --listen its own", fd)
+	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	if err != nil || flags&unix.FD_CLOEXEC != 0 {
+		return nil, fmt.Errorf("cannot listen on fd://%d: the parent did not hand it down; see that it is open there and not close-on-exec", fd)
+	}
+	return adopt(spec.Name, fd)
+}

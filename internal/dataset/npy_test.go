@@ -1,0 +1,228 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dataset
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestSniffReadsNpyHeaders(t *testing.T) {
+	record := `[('a', '<f4'), ('', '|V4'), (('title', 'O'), '<i8', (2, 3)), ` +
+		`('n', [('x', '|S3')], (2,)), ('s', ('<u2', (4,)))]`
+	for _, c := range []struct {
+		header string
+		want   Meta
+		data   int64
+	}{
+		{header("'<f4'", "(3, 4)"), Meta{DType: "<f4", Shape: []int64{3, 4}}, 48},
+		{header("'|b1'", "(5,)"), Meta{DType: "|b1", Shape: []int64{5}}, 5},
+		{header("'<U5'", "()"), Meta{DType: "<U5", Shape: []int64{}}, 20},
+		{header("'>c16'", "(2, 0, 3)"), Meta{DType: ">c16", Shape: []int64{2, 0, 3}}, 0},
+		{header("'<M8[ns]'", "(2,)"), Meta{DType: "<M8[ns]", Shape: []int64{2}}, 16},
+		{header("'|V2'", "(2L, 3L)"), Meta{DType: "|V2", Shape: []int64{2, 3}}, 12},
+		{header(record, "(10,)"), Meta{DType: record, Shape: []int64{10}}, 10 * (4 + 4 + 48 + 6 + 8)},
+		{
+			`{"shape": (2, 1), "fortran_order": True, "descr": "<f8"}`,
+			Meta{DType: "<f8", Shape: []int64{2, 1}, Order: "F"},
+			16,
+		},
+		{header(`[('it\'s', '<f4')]`, "(1,)"), Meta{DType: `[('it\'s', '<f4')]`, Shape: []int64{1}}, 4},
+	} {
+		for _, version := range []byte{1, 2, 3} {
+			file := npyVersion(version, c.header, int(c.data))
+			c.want.Format, c.want.Offset = FormatNpy, int64(len(file))-c.data
+			if c.want.Order == "" {
+				c.want.Order = "C"
+			}
+			r := bytes.NewReader(file)
+			h, err := sniff(iotest.OneByteReader(r))
+			if err != nil {
+				t.Errorf("%s: %v", c.header, err)
+				continue
+			}
+			if diff := cmp.Diff(c.want, h.Meta); diff != "" {
+				t.Errorf("version %d, %s:\n%s", version, c.header, diff)
+			}
+			if h.size != int64(len(file)) || int64(r.Len()) != c.data {
+				t.Errorf("%s: size %d of %d; %d bytes of data left unread", c.header, h.size, len(file), r.Len())
+			}
+		}
+	}
+}
+
+func TestSniffLeavesEverythingElseRaw(t *testing.T) {
+	for _, raw := range []string{"", "x", "\x93NUMP", "\x93NUMPx\x01\x00", "PK\x03\x04", "hello world"} {
+		h, err := sniff(strings.NewReader(raw))
+		if err != nil || h.Format != FormatRaw || h.size != 0 {
+			t.Errorf("%q: %+v, %v", raw, h, err)
+		}
+		if !strings.HasPrefix(raw, string(h.bytes)) {
+			t.Errorf("%q: kept %q", raw, h.bytes)
+		}
+	}
+}
+
+func TestSniffRefusesDamagedAndHostileHeaders(t *testing.T) {
+	long := strings.Repeat("9", 30)
+	for _, c := range []struct{ name, file, want string }{
+		{"objects", string(npy(header("'|O'", "(2,)"), 16)), "save it as a numeric or fixed-width array"},
+		{"objects in a field", string(npy(header("[('a', '<f4'), ('b', [('c', '|O8')])]", "(2,)"), 0)), "never unpickles"},
+		{"magic only", npyMagic, "truncated npy: it ends within its header"},
+		{"no length", npyMagic + "\x01\x00\x10", "ends within its header"},
+		{"half a header", npyMagic + "\x01\x00\x10\x00{'descr'", "ends within its header"},
+		{"future version", npyMagic + "\x04\x00\x10\x00\x00\x00{}", "version 4.0 is not known"},
+		{"odd version", npyMagic + "\x01\x07\x10\x00", "version 1.7 is not known"},
+		{"huge length", npyMagic + "\x02\x00\xff\xff\xff\xff{", "4,294,967,295 bytes is too long"},
+		{"no dict", string(npy("", 0)), "it ends too early"},
+		{"junk", string(npy("os.system('x')", 0)), "unexpected 'o' at byte 0"},
+		{"after the dict", string(npy(header("'<f4'", "(1,)")+"x", 4)), "unexpected 'x'"},
+		{"key twice", string(npy("{'shape': (), 'shape': (), 'descr': '<f4', 'fortran_order': True}", 4)), "twice"},
+		{"key missing", string(npy("{'shape': (), 'descr': '<f4'}", 4)), "it must hold descr, fortran_order and shape"},
+		{"key too many", string(npy("{'x': (), 'shape': (), 'descr': '<f4', 'fortran_order': True}", 4)), "nothing else"},
+		{"order not a bool", string(npy("{'shape': (), 'descr': '<f4', 'fortran_order': 1}", 4)), "must hold"},
+		{"shape a number", string(npy(header("'<f4'", "3"), 0)), "must hold"},
+		{"shape of words", string(npy(header("'<f4'", "('a',)"), 0)), "not a tuple of sizes"},
+		{"negative size", string(npy(header("'<f4'", "(-1, 3)"), 0)), "not a tuple of sizes"},
+		{"size too long", string(npy(header("'<f4'", "("+long+",)"), 0)), "is not a size"},
+		{"shape overflows", string(npy(header("'|V1'", "(4294967296, 4294967296)"), 0)), "larger than any memory"},
+		{"hidden overflow", string(npy(header("'|V1'", "(0, 4294967296, 4294967296)"), 0)), "larger than any memory"},
+		{"bytes overflow", string(npy(header("'<f8'", "(2305843009213693952,)"), 0)), "larger than any memory"},
+		{"offset overflows", string(npy(header("'|V1'", "(9223372036854775807,)"), 0)), "larger than any memory"},
+		{"U overflows", string(npy(header("'<U4611686018427387904'", "(1,)"), 0)), "not known"},
+		{"record overflows", string(npy(header("[('a','V9223372036854775807'),('b','V1')]", "()"), 0)), "larger than any"},
+		{"subarray overflows", string(npy(header("[('a','<f8',(9223372036854775807,))]", "(1,)"), 0)), "larger than any"},
+		{"too many dimensions", string(npy(header("'<f4'", "("+strings.Repeat("1,", 65)+")"), 4)), "65 dimensions"},
+		{"deep", string(npy(header("'<f4'", strings.Repeat("(", 5000)), 0)), "nested deeper"},
+		{"descr a number", string(npy(header("3", "()"), 0)), "descr is not a dtype"},
+		{"no byte count", string(npy(header("'<f'", "()"), 0)), "is not known"},
+		{"signed byte count", string(npy(header("'|S+4'", "()"), 0)), "is not known"},
+		{"two byte orders", string(npy(header("'<<f4'", "()"), 0)), "is not known"},
+		{"empty dtype", string(npy(header("''", "()"), 0)), "is not known"},
+		{"odd float", string(npy(header("'<f3'", "()"), 0)), "is not known"},
+		{"field not a tuple", string(npy(header("['<f4']", "()"), 0)), "a field must be"},
+		{"field without a name", string(npy(header("[(1, '<f4')]", "()"), 0)), "a field has no name"},
+		{"string without end", string(npy("{'descr", 0)), "a string has no end"},
+		{"list without end", string(npy("{'descr': [", 0)), "it ends too early"},
+	} {
+		_, err := sniff(strings.NewReader(c.file))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestSniffReportsWhatTheSourceReports(t *testing.T) {
+	broken := errors.New("broken")
+	for _, have := range []string{"", "\x93NU", npyMagic, npyMagic + "\x01\x00\x40\x00{"} {
+		_, err := sniff(io.MultiReader(strings.NewReader(have), iotest.ErrReader(broken)))
+		if !errors.Is(err, broken) {
+			t.Errorf("after %q: %v", have, err)
+		}
+	}
+}
+
+func FuzzSniff(f *testing.F) {
+	for _, h := range []string{header("'<f4'", "(3, 4)"), header("[('a', '<f4', (2,)), (('t','n'), '|O')]", "()"), "{"} {
+		f.Add(npy(h, 8))
+		f.Add(npyVersion(2, h, 8))
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		h, err := sniff(bytes.NewReader(file))
+		if err != nil {
+			if err.Error() == "" || len(err.Error()) > 4*maxNpyHeader {
+				t.Errorf("error of %d bytes", len(err.Error()))
+			}
+			return
+		}
+		if !bytes.HasPrefix(file, h.bytes) {
+			t.Fatal("the bytes read are not the first of the file")
+		}
+		if (h.Format == FormatNpy) != bytes.HasPrefix(file, []byte(npyMagic)) {
+			t.Fatalf("format %s", h.Format)
+		}
+		if h.Format != FormatNpy {
+			return
+		}
+		if h.Offset != int64(len(h.bytes)) || h.size < h.Offset || h.Shape == nil || h.DType == "" {
+			t.Fatalf("%+v", h)
+		}
+		if again, err := sniff(bytes.NewReader(h.bytes)); err != nil || !cmp.Equal(again.Meta, h.Meta) {
+			t.Fatalf("the header alone reads as %+v, %v", again, err)
+		}
+	})
+}
+
+// numpy itself writes the files and says what is in them.
+func TestSniffAgreesWithNumpy(t *testing.T) {
+	python := "python3"
+	if venv := os.Getenv("PREFORKD_TEST_VENV"); venv != "" {
+		python = filepath.Join(venv, "bin", "python")
+	}
+	if err := exec.Command(python, "-c", "import numpy").Run(); err != nil {
+		t.Skipf("%s has no numpy: %v", python, err)
+	}
+	dir := t.TempDir()
+	out, err := exec.Command(python, "testdata/arrays.py", dir).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if len(lines) < 20 {
+		t.Fatalf("only %d arrays", len(lines))
+	}
+	for _, line := range lines {
+		column := strings.Split(line, "\t") // file, shape or "object", order
+		path := filepath.Join(dir, column[0])
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec := Spec{"a", path}
+		h, size, err := spec.peek()
+		if column[1] == "object" {
+			if !errors.Is(err, errObject) {
+				t.Errorf("%s: %v", column[0], err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		got := strings.Join([]string{shapeText(h.Shape), h.Order}, "\t")
+		if want := strings.Join(column[1:3], "\t"); got != want {
+			t.Errorf("%s: got %s, want %s", column[0], got, want)
+		}
+		if h.size != info.Size() || size != info.Size() {
+			t.Errorf("%s (%s): computed %d bytes, numpy wrote %d", column[0], h.DType, h.size, info.Size())
+		}
+	}
+}
+
+func TestMulGuardsAgainstOverflow(t *testing.T) {
+	for _, c := range []struct {
+		a, b, want int64
+		ok         bool
+	}{
+		{0, math.MaxInt64, 0, true},
+		{math.MaxInt64, 0, 0, true},
+		{1, math.MaxInt64, math.MaxInt64, true},
+		{2, math.MaxInt64/2 + 1, 0, false},
+	} {
+		if got, ok := mul(c.a, c.b); ok != c.ok || got != c.want {
+			t.Errorf("%d × %d: %d, %t", c.a, c.b, got, ok)
+		}
+	}
+}

@@ -1,0 +1,96 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dataset
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParseSpecTakesNameAndSource(t *testing.T) {
+	for text, want := range map[string]Spec{
+		"emb=./emb.npy":              {"emb", "./emb.npy"},
+		"a=/x/y=z":                   {"a", "/x/y=z"},
+		"word-vectors_2=-":           {"word-vectors_2", "-"},
+		"a=cmd:aws s3 cp s3://b/k -": {"a", "cmd:aws s3 cp s3://b/k -"},
+		"fd=x":                       {"fd", "x"},
+		"a=./direct:x":               {"a", "./direct:x"},
+	} {
+		if got, err := ParseSpec(text); err != nil || got != want {
+			t.Errorf("%q: got %+v, %v", text, got, err)
+		}
+	}
+}
+
+func TestParseSpecRefusesWithTheReason(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                 "NAME=SOURCE",
+		"./emb.npy":                        "NAME=SOURCE",
+		"=./emb.npy":                       "NAME=SOURCE",
+		"Emb=x":                            `name "Emb": it must match`,
+		"1a=x":                             "must match",
+		"a.b=x":                            "must match",
+		"a\n=x":                            "must match",
+		strings.Repeat("a", 65) + "=x":     "longer than 64",
+		"emb_fd=x":                         "_fd or _size",
+		"emb-size=x":                       "_fd or _size",
+		"a=":                               "source is empty",
+		"a=cmd: ":                          "cmd: needs a command",
+		"a=x\x00y":                         "zero byte",
+		"a=https://u:secret@h/x?t=secret2": `dataset "a": https:// is not supported by this version`,
+		"a=http://h/x":                     "http:// is not supported by this version",
+		"a=s3://b/k":                       "s3:// is not supported by this version",
+		"a=direct:/x":                      "direct: is not supported by this version",
+	} {
+		_, err := ParseSpec(text)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "cannot ") {
+			t.Errorf("%q: got %v, want %q", text, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: the error shows a secret: %v", text, err)
+		}
+	}
+}
+
+func TestCheckNamesFindsCollisions(t *testing.T) {
+	for _, c := range []struct{ one, two, want string }{
+		{"a=x", "b=x", ""},
+		{"a=x", "a=y", `two datasets named "a"`},
+		{"a-b=x", "a_b=y", "PREFORKD_DATA_A_B"},
+		{"a=-", "b=-", `standard input for both "a" and "b"`},
+		{"a=-", "b=x", ""},
+	} {
+		one, err1 := ParseSpec(c.one)
+		two, err2 := ParseSpec(c.two)
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
+		err := CheckNames([]Spec{one, two})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s with %s: got %v, want %q", c.one, c.two, err, c.want)
+		}
+	}
+	if err := CheckNames([]Spec{{"Not a name", "x"}}); err == nil {
+		t.Error("a spec that was not parsed is not checked")
+	}
+}
+
+func TestDisplayHidesArgumentsUsersAndQueries(t *testing.T) {
+	for source, want := range map[string]string{
+		"./emb.npy":                        "./emb.npy",
+		"-":                                "-",
+		"cmd:aws s3 cp s3://b/k?sig=x -":   "cmd:aws …",
+		"cmd:  ./make-it  ":                "cmd:./make-it",
+		"cmd:TOKEN=secret aws s3 cp":       "cmd:…",
+		"cmd:TOKEN='a secret' aws":         "cmd:…",
+		"cmd:aws\tsecret":                  "cmd:…",
+		"cmd:$(cat secret)|x":              "cmd:…",
+		"https://u:secret@h/p/x.npy?t=s#f": "https://h/p/x.npy",
+		"https://u:sec%ret@h":              "https://…",
+	} {
+		if got := (Spec{"a", source}).Display(); got != want {
+			t.Errorf("%q is shown as %q, want %q", source, got, want)
+		}
+	}
+}

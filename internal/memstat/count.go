@@ -1,0 +1,166 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package memstat
+
+// Which workers to sample, and what follows from new samples.
+
+import (
+	"maps"
+	"time"
+)
+
+// sampleFirst takes the samples that no budget delays: of a worker just handed over, and of one that just became ready.
+func (s *Sampler) sampleFirst(now, deadline time.Time) {
+	for _, w := range s.workers {
+		if w.scanned.IsZero() || w.Ready && !w.sampled {
+			if time.Now().After(deadline) {
+				return
+			}
+			s.sampleOne(w, true, now)
+		}
+	}
+}
+
+// sampleDue takes the samples that are due, the oldest first, as far as the budget goes.
+func (s *Sampler) sampleDue(now, deadline time.Time) {
+	scan, sum := s.roundCost()
+	for s.debt.may(scan+sum) && time.Now().Before(deadline) {
+		var oldest *worker
+		for _, w := range s.workers {
+			if s.isDue(w, now) && (oldest == nil || w.scanned.Before(oldest.scanned)) {
+				oldest = w
+			}
+		}
+		if oldest == nil {
+			return
+		}
+		start := threadCPU()
+		if !s.sampleOne(oldest, s.isDear(oldest, now), now) {
+			return
+		}
+		s.debt.add(threadCPU() - start)
+	}
+}
+
+// isDue tells whether w's pages are to be scanned again.
+func (s *Sampler) isDue(w *worker, now time.Time) bool {
+	if w.scanned.IsZero() {
+		return false // that is sampleFirst's
+	}
+	o := &s.options
+	return now.Sub(w.scanned) >= o.Scan || w.summed.Before(s.stale) || w.tree.due(now, o.Settle, o.Scan)
+}
+
+// isDear tells whether smaps_rollup belongs to that sample.
+func (s *Sampler) isDear(w *worker, now time.Time) bool {
+	doubtful := w.doubts > 0 && w.doubts < 3 // a lasting reason for doubt is not worth more than the normal period
+	return !w.Ready || doubtful || now.Sub(w.summed) >= s.options.Exact || w.summed.Before(s.stale) || w.tree != debounce{}
+}
+
+// sampleOne reads one worker, false when interrupted.
+func (s *Sampler) sampleOne(w *worker, dear bool, now time.Time) bool {
+	s.refresh(w)
+	segments := make([]Segment, len(w.Versions))
+	for i, key := range w.Versions {
+		segments[i] = s.segments[key] // a segment not known has inode 0, which no mapping has
+	}
+	if !s.sample(w, segments, dear, now) {
+		return false
+	}
+	s.lastTook = w.took
+	s.changed(w)
+	return true
+}
+
+// roundCost is the processor time of one sample of every worker.
+func (s *Sampler) roundCost() (scan, sum time.Duration) {
+	for _, w := range s.workers {
+		scan += w.scanCost
+		sum += w.sumCost
+	}
+	return scan, sum
+}
+
+// count sweeps the segments that changed and settles new rollups. It reads nothing.
+func (s *Sampler) count() {
+	for key := range s.dirty {
+		if _, live := s.segments[key]; live {
+			s.sweepSegment(key)
+		}
+	}
+	clear(s.dirty)
+	for _, w := range s.workers {
+		if seg, known := w.segments(int64(s.scanner.page)); known && w.rest != nil && !w.rest.settled {
+			if w.doubts++; w.rest.settle(seg) {
+				w.doubts = 0
+			}
+		}
+	}
+}
+
+// sweepSegment counts one segment and gives every worker its part.
+func (s *Sampler) sweepSegment(key SegKey) {
+	var layers []layer
+	for owner, w := range s.workers {
+		for i, version := range w.Versions {
+			if version != key || !w.counted {
+				continue
+			}
+			for _, m := range w.members {
+				if m.layers == nil { // joined the tree after the scan
+					continue
+				}
+				for _, r := range m.layers[i] {
+					layers = append(layers, layer{owner: owner, runs: r})
+				}
+			}
+		}
+	}
+	held, huge := sweep(layers, len(s.workers))
+	delete(s.huge, key)
+	if huge > 0 {
+		s.huge[key] = int64(huge * s.scanner.page)
+	}
+	for owner, w := range s.workers {
+		if len(w.held) != len(w.Versions) {
+			w.held = make([]*holding, len(w.Versions))
+		}
+		for i, version := range w.Versions {
+			if version == key {
+				w.held[i] = &held[owner]
+			}
+		}
+	}
+}
+
+// publish makes the view that Latest returns.
+func (s *Sampler) publish(now time.Time) {
+	scan, sum := s.roundCost()
+	o := &s.options
+	f := &Fleet{
+		At:      now,
+		Workers: make(map[Key]*Worker, len(s.workers)),
+		Huge:    maps.Clone(s.huge),
+		Self:    s.self,
+		Host:    s.host,
+		Cost: Cost{
+			Interval:    period(scan, sum, o.Budget-s.cheap, o.Scan, o.Exact).Seconds(),
+			Budget:      o.Budget,
+			LastTook:    s.lastTook.Seconds(),
+			LongestCall: s.calls.longest.Seconds(),
+			CPUSeconds:  max(0, threadCPU()-s.cpuStart).Seconds(),
+		},
+	}
+	for _, w := range s.workers {
+		f.Workers[w.Key] = w.row(s.scanner.name(), int64(s.scanner.page))
+	}
+	s.latest.Store(f)
+}
+
+// close lets go of everything that is open.
+func (s *Sampler) close() {
+	for _, w := range s.workers {
+		w.close()
+	}
+}

@@ -1,0 +1,129 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package memstat
+
+// A worker's published row.
+
+import (
+	"math"
+)
+
+// row makes the row of a worker. scanner names the source of the page scan, page is the page size.
+func (w *worker) row(scanner string, page int64) *Worker {
+	out := &Worker{StartedAt: w.started, Data: make([]WorkerData, len(w.Versions))}
+	for i, key := range w.Versions {
+		out.Data[i] = WorkerData{Name: key.Name, Version: key.Version}
+	}
+	if len(w.members) == 0 || w.treeErr != nil {
+		out.Sample = Sample{Source: "none", Error: reasons(w.treeErr)}
+		return out
+	}
+	w.addStatus(out)
+	seg, counted := w.segments(page)
+	if counted {
+		out.Mapped = new(seg.present)
+		w.addData(out.Data, scanner, page)
+	}
+	if w.rest != nil {
+		w.addRest(out, seg, counted)
+	}
+	out.Sample = w.source(scanner, counted)
+	return out
+}
+
+// addStatus fills in what T0 and gopsutil know, summed over the tree.
+func (w *worker) addStatus(out *Worker) {
+	var rss, anon, swap, tables int64
+	out.CPUSeconds, out.Threads, out.FDs = new(0.0), new(0), new(0)
+	for _, m := range w.members {
+		out.PIDs = append(out.PIDs, m.pid)
+		rss += m.rss
+		anon += m.now.rssAnon
+		swap += m.now.swap
+		tables += m.now.pageTables
+		out.CPUSeconds = plus(out.CPUSeconds, m.usage.cpu)
+		out.Threads = plus(out.Threads, m.usage.threads)
+		out.FDs = plus(out.FDs, m.usage.fds)
+	}
+	out.RSS, out.Swap, out.PageTables = &rss, &swap, &tables
+	switch {
+	case len(w.members) == 1:
+		out.Private = &anon
+	case w.rest != nil: // RssAnon counts what processes share after a fork once for each
+		out.Private = new(w.rest.pssAnon)
+	}
+	if out.Private != nil {
+		out.Shared = new(max(0, rss-*out.Private))
+	}
+}
+
+// addData fills in what the sweep gave.
+func (w *worker) addData(data []WorkerData, scanner string, page int64) {
+	for i, h := range w.held {
+		data[i].RSS = new(int64(h.present+h.copies) * page)
+		data[i].PSS = new(int64(math.Round((h.share + h.copiesShare) * float64(page))))
+		data[i].COW = new(int64(math.Round(h.copiesShare * float64(page))))
+		if scanner == ioctlScan {
+			data[i].Huge = new(int64(h.huge) * page)
+		}
+	}
+}
+
+// addRest fills in what needs T2. Where the pages of the segments could not be counted, PSS and USS are the kernel's own
+// at that moment.
+func (w *worker) addRest(out *Worker, seg segmentsPart, counted bool) {
+	if !counted || !w.rest.settled {
+		out.PSS, out.USS = new(w.rest.rollup.pss), new(w.rest.privateClean+w.rest.privateDirty)
+		return
+	}
+	out.PSS = new(w.rest.pss + int64(math.Round(seg.share+seg.copiesShare)))
+	out.USS = new(w.rest.uss + seg.alone + seg.copiesAlone)
+	out.OtherShared = new(w.rest.shared)
+}
+
+// source tells where the figures come from and why some are missing.
+func (w *worker) source(scanner string, counted bool) Sample {
+	s := Sample{Took: w.took.Seconds(), Source: "status"}
+	if !w.scanned.IsZero() {
+		s.At = new(w.scanned)
+	}
+	scan := counted && len(w.Versions) > 0
+	switch {
+	case scan && w.rest != nil:
+		s.Source = scanner + "+smaps_rollup"
+	case scan:
+		s.Source = scanner
+	case w.rest != nil:
+		s.Source = "smaps_rollup"
+	}
+	s.Exact = w.sampled && counted && w.rest != nil && w.rest.settled
+	s.Error = reasons(w.usageErr, w.scanErr, w.sumErr)
+	if s.Error == "" && w.rest == nil {
+		s.Error = "smaps_rollup has not been read yet"
+	}
+	return s
+}
+
+// reasons puts errors into one line.
+func reasons(errs ...error) string {
+	var text string
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		if text != "" {
+			text += "; "
+		}
+		text += err.Error()
+	}
+	return text
+}
+
+// plus adds two values of which either may be unknown.
+func plus[T, U int | int64 | float64](a *T, b *U) *T {
+	if a == nil || b == nil {
+		return nil
+	}
+	return new(*a + T(*b))
+}

@@ -1,0 +1,161 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package memstat
+
+// One step of the sampler: what is due at a moment is read, counted and published.
+
+import (
+	"cmp"
+	"os"
+	"slices"
+	"time"
+)
+
+// state is what the goroutine of Run owns.
+type state struct {
+	*reader
+	workers  []*worker // by Key
+	segments map[SegKey]Segment
+	dirty    map[SegKey]bool // segments of which some runs changed since they were counted
+	huge     map[SegKey]int64
+	self     Self
+	host     Host
+
+	patience  time.Duration // a step ends after this: no T0 is to be late by more than about one tick
+	ready     debounce      // changes of the set of ready workers
+	stale     time.Time     // a smaps_rollup read before this moment is due again
+	debt      debt
+	cheap     float64 // share of a core that T0 and gopsutil take
+	lastTick  time.Time
+	nextTick  time.Time
+	nextUsage time.Time
+	nextPSS   time.Time // of this process
+	lastTook  time.Duration
+	cpuStart  time.Duration
+}
+
+func newState(proc string) state {
+	return state{
+		reader:   newReader(proc),
+		segments: map[SegKey]Segment{},
+		dirty:    map[SegKey]bool{},
+		huge:     map[SegKey]int64{},
+	}
+}
+
+// step does what is due now and returns when to come again.
+func (s *Sampler) step(now time.Time) time.Time {
+	deadline := time.Now().Add(s.patience)
+	if news := s.take(); news != nil {
+		s.adopt(news, now)
+	}
+	if !now.Before(s.nextTick) {
+		s.tick(now)
+		s.nextTick = now.Add(s.options.Tick)
+	}
+	if s.ready.due(now, s.options.Settle, s.options.Scan) {
+		s.stale, s.ready = now, debounce{}
+	}
+	s.debt.pay(now, s.options.Budget-s.cheap)
+	s.sampleFirst(now, deadline)
+	s.sampleDue(now, deadline)
+	start := threadCPU()
+	s.count()
+	s.debt.add(threadCPU() - start)
+	s.publish(now)
+	return s.nextTick
+}
+
+// adopt takes up which workers and segments there are.
+func (s *Sampler) adopt(n *news, now time.Time) {
+	known := s.segments
+	s.segments = make(map[SegKey]Segment, len(n.segments))
+	for _, seg := range n.segments {
+		s.segments[seg.SegKey] = seg
+	}
+	for key := range s.huge {
+		if _, live := s.segments[key]; !live {
+			delete(s.huge, key)
+		}
+	}
+	old := make(map[Key]*worker, len(s.workers))
+	for _, w := range s.workers {
+		old[w.Key] = w
+	}
+	s.workers = make([]*worker, 0, len(n.targets))
+	for _, t := range n.targets {
+		w := old[t.Key]
+		if w == nil || w.PID != t.PID || !slices.Equal(w.Versions, t.Versions) {
+			w = &worker{}
+		} else {
+			delete(old, t.Key)
+		}
+		if t.Ready && !w.Ready {
+			s.ready.mark(now)
+		}
+		for _, key := range t.Versions {
+			if _, before := known[key]; !before { // no scan can have looked for it
+				w.scanned = time.Time{}
+			}
+		}
+		w.Target = t
+		s.workers = append(s.workers, w)
+	}
+	for _, w := range old {
+		w.close()
+		s.changed(w)
+		if w.Ready {
+			s.ready.mark(now)
+		}
+	}
+	slices.SortFunc(s.workers, func(a, b *worker) int {
+		return cmp.Or(cmp.Compare(a.Worker, b.Worker), cmp.Compare(a.Incarnation, b.Incarnation))
+	})
+}
+
+// changed marks the segments of w to be counted again.
+func (s *Sampler) changed(w *worker) {
+	for _, key := range w.Versions {
+		s.dirty[key] = true
+	}
+}
+
+// tick is T0, and where the budget allows gopsutil, for all workers and this process.
+func (s *Sampler) tick(now time.Time) {
+	start := threadCPU()
+	full := !now.Before(s.nextUsage)
+	for _, w := range s.workers {
+		read := s.status
+		if full {
+			read = s.refresh
+		}
+		if read(w) && !w.scanned.IsZero() {
+			w.tree.mark(now)
+			s.changed(w)
+		}
+	}
+	if full {
+		s.readSelf(now)
+		s.nextUsage = now.Add(usagePeriod(threadCPU()-start, s.options.Budget, s.options.Tick))
+	}
+	if elapsed := now.Sub(s.lastTick); elapsed > 0 {
+		s.cheap = min((threadCPU()-start).Seconds()/elapsed.Seconds(), s.options.Budget*usageShare)
+	}
+	s.lastTick = now
+}
+
+// readSelf measures this process and the machine.
+func (s *Sampler) readSelf(now time.Time) {
+	u := s.gauge.usage(os.Getpid())
+	s.self.RSS, s.self.CPUSeconds = u.rss, u.cpu
+	s.host = s.gauge.host()
+	if now.Before(s.nextPSS) {
+		return
+	}
+	s.nextPSS = now.Add(s.options.Scan)
+	s.self.PSS = nil
+	if r, err := readRollup(s.proc+"/self/smaps_rollup", &s.text, &s.calls); err == nil {
+		s.self.PSS = new(r.pss)
+	}
+}

@@ -1,0 +1,22 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package supervisor runs a fleet of workers over one sealed copy of their data: it loads the datasets, starts the workers
+// with the listening sockets and the segments, keeps them alive, stops them, and tells what they and the data cost.
+//
+// # One owner
+//
+// Run is one goroutine on one locked OS thread. It alone holds the fleet's state (internal/fleet decides), starts all
+// processes and hands out the segments. Everything else either sends it news or reads the immutable view that it
+// publishes after each step: Snapshot, Ready and Healthy never wait for it.
+//
+// The goroutines are: the loop (Run's own); the loader, until the data is there; one for each process that waits for
+// its end (parked in the netpoller, no thread) and one that copies its standard error; one for each notify socket; one
+// that probes a starting worker; one sampler. Run returns when all of them have ended and no process is left.
+//
+// # As a library
+//
+// The program calls Stage first of all in main: workers pass through it between fork and exec. The package reads no
+// environment variables or flags, catches no signals, and becomes a subreaper only if Config.ReapOrphans says so. It
+// writes to Config.Log and Config.WorkerLog alone.
+package supervisor

@@ -1,0 +1,215 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+// The loop: the one goroutine that owns the fleet's state. It waits for news, asks internal/fleet what follows, does it,
+// and publishes what came of it.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/preforkd/preforkd/internal/fleet"
+	"github.com/preforkd/preforkd/internal/listen"
+	"github.com/preforkd/preforkd/internal/process"
+)
+
+type loop struct {
+	*Supervisor
+	ctx     context.Context // ends with Run: what waits on behalf of the loop waits on it
+	state   fleet.State
+	queue   []fleet.Event // events that came up while a step was under way
+	busy    bool
+	sockets *listen.Set
+
+	loading  []*loadState
+	versions []*version // live, datasets in order, oldest first
+	abort    context.CancelFunc
+
+	workers map[fleet.ID]*worker
+	ended   []*worker // by slot: the last one that ended
+	running map[int]bool
+	groups  int // processes whose group has not ended
+
+	finish *fleet.Finish
+	failed error // what ended the fleet apart from its own decision
+}
+
+func runLoop(ctx context.Context, s *Supervisor) error {
+	// Workers die with the thread that forked them (golang/go#27505): this one is theirs until all are gone.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+
+	background, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	l := &loop{
+		Supervisor: s, ctx: background,
+		workers: map[fleet.ID]*worker{}, ended: make([]*worker, s.config.Workers), running: map[int]bool{},
+	}
+	l.state = fleet.New(fleet.Config{
+		Workers: s.config.Workers, MaxStarting: maxStarting(), Surge: 1,
+		StartTimeout: s.config.StartTimeout, StopTimeout: s.config.StopTimeout, QuickTimeout: min(quickTimeout, s.config.StopTimeout),
+		KillEvery: killEvery, BackoffMin: backoffMin, BackoffMax: s.config.BackoffMax,
+		MinRespawn: minRespawn, GiveUpAfter: giveUpAfter, Seed: uint64(os.Getpid()),
+	})
+	defer l.closeData()
+	if err := l.prepare(); err != nil {
+		return err
+	}
+	defer l.closeSockets()
+
+	sampled := make(chan struct{})
+	go func() { defer close(sampled); s.sampler.Run(background) }()
+	defer func() { cancel(); <-sampled }()
+
+	if s.config.ReapOrphans {
+		if err := process.BecomeSubreaper(); err != nil {
+			s.config.Log.Warn("cannot reap the orphans of workers", "error", err)
+		}
+	}
+	loaded := l.startLoading()
+	defer l.publish()
+	l.publish()
+	return l.wait(ctx, loaded)
+}
+
+// prepare opens and checks everything that can fail before a byte is loaded.
+func (l *loop) prepare() error {
+	var inherited []listen.Inherited
+	for _, in := range l.config.Inherited {
+		inherited = append(inherited, listen.Inherited(in))
+	}
+	sockets, err := listen.Open(l.config.listen, inherited)
+	if err != nil {
+		return fail(KindListen, err)
+	}
+	l.sockets = sockets
+	if err := l.check(); err != nil {
+		sockets.Close()
+		return err
+	}
+	return nil
+}
+
+func (l *loop) check() error {
+	for _, spec := range l.config.data {
+		for _, socket := range l.sockets.Sockets {
+			if socket.Name == spec.Name {
+				return fail(KindConfig, fmt.Errorf("cannot call a dataset and a listener both %q: rename one, as in --listen web=:8000", spec.Name))
+			}
+		}
+	}
+	plan := l.plan(fleet.ID{})
+	if err := plan.Check(); err != nil {
+		return fail(KindConfig, err)
+	}
+	for _, spec := range l.config.data {
+		if err := spec.Check(); err != nil {
+			return fail(KindData, err)
+		}
+	}
+	env, err := plan.Environ(1, make([]string, len(plan.Data)))
+	if err != nil {
+		return fail(KindConfig, err)
+	}
+	if _, err := process.LookPathIn(l.config.Dir, l.config.Command[0], env); err != nil && !strings.Contains(l.config.Command[0], "{") {
+		return fail(KindFleet, fmt.Errorf("cannot start worker 0: exec %s: %v", l.config.Command[0], err))
+	}
+	return nil
+}
+
+// wait is the loop itself.
+func (l *loop) wait(ctx context.Context, loaded <-chan struct{}) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	stop := ctx.Done()
+	for l.finish == nil || l.groups > 0 || loaded != nil {
+		select {
+		case f := <-l.inbox:
+			f(l)
+		case <-stop:
+			stop = nil
+			l.stopLoading()
+			l.step(fleet.Stop{})
+		case <-loaded:
+			loaded = nil
+		case <-timer.C:
+			l.step(fleet.Tick{})
+		}
+		l.beat.Store(int64(time.Since(l.started)))
+		timer.Reset(min(time.Second, max(0, l.state.Next()-l.now())))
+	}
+	return l.verdict()
+}
+
+func (l *loop) now() fleet.Time { return time.Since(l.started) }
+
+// step lets the fleet decide about event and does what it asks for. Events that doing so brings up follow in turn.
+func (l *loop) step(event fleet.Event) {
+	l.queue = append(l.queue, event)
+	if l.busy {
+		return
+	}
+	l.busy = true
+	for len(l.queue) > 0 {
+		event, l.queue = l.queue[0], l.queue[1:]
+		var actions []fleet.Action
+		l.state, actions = fleet.Step(l.state, l.now(), event)
+		for _, action := range actions {
+			l.do(action)
+		}
+	}
+	l.busy = false
+	l.publish()
+}
+
+func (l *loop) do(action fleet.Action) {
+	switch action := action.(type) {
+	case fleet.Spawn:
+		l.spawn(action.ID)
+	case fleet.Signal:
+		l.signal(action.ID, action.Kind)
+	case fleet.Finish:
+		l.finish = &action
+	}
+}
+
+// verdict is what Run returns: how the fleet ended, with the last words of the worker that decided it.
+func (l *loop) verdict() error {
+	switch {
+	case l.failed != nil:
+		return l.failed
+	case l.finish.Result == fleet.Done:
+		return nil
+	}
+	reason := l.finish.Reason
+	if slot := l.finish.Last.Slot; l.finish.Last.Incarnation > 0 && slot < len(l.ended) && l.ended[slot] != nil {
+		if words := l.ended[slot].lastWords(); words != "" {
+			reason += fmt.Sprintf("\nthe last words of worker %d:\n%s", slot, indent(words))
+		}
+	}
+	return fail(KindFleet, errors.New(reason))
+}
+
+func indent(text string) string { return "  " + strings.ReplaceAll(text, "\n", "\n  ") }
+
+func (l *loop) reapOrphans() {
+	if !l.config.ReapOrphans {
+		return
+	}
+	if n := process.ReapOrphans(func(pid int) bool { return l.running[pid] }); n > 0 {
+		l.config.Log.Debug("reaped orphans", "count", n)
+	}
+}
+
+func (l *loop) closeSockets() {
+	l.sockets.Close()
+	l.sockets = &listen.Set{}
+	l.publish()
+}

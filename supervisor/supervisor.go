@@ -1,0 +1,107 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/preforkd/preforkd/internal/fleet"
+	"github.com/preforkd/preforkd/internal/memstat"
+	"github.com/preforkd/preforkd/internal/process"
+)
+
+// Stage must be the first call in main. Where the process was started as the exec stage of a worker it becomes that
+// worker's command and does not return; otherwise it does nothing.
+func Stage() { process.Stage() }
+
+// Supervisor is one fleet. Its methods may be called from any goroutine.
+type Supervisor struct {
+	config  *parsed
+	started time.Time
+	inbox   chan func(*loop)
+	done    chan struct{} // closed when the loop has ended
+	view    atomic.Pointer[view]
+	beat    atomic.Int64 // when the loop last answered, in nanoseconds since started
+	sampler *memstat.Sampler
+	cgroup  cgroupCache
+}
+
+// New checks a configuration and touches nothing yet. An error is an *Error of KindConfig that tells all problems.
+func New(config Config) (*Supervisor, error) {
+	p, err := config.parse()
+	if err != nil {
+		return nil, err
+	}
+	s := &Supervisor{
+		config:  p,
+		started: time.Now(),
+		inbox:   make(chan func(*loop), 64),
+		done:    make(chan struct{}),
+		sampler: memstat.New(memstat.Options{Budget: p.StatsBudget}),
+	}
+	s.view.Store(&view{state: fleet.New(fleet.Config{Workers: p.Workers}), exits: make([]*Exit, p.Workers)})
+	return s, nil
+}
+
+// Run opens the sockets, loads the data, runs the fleet and returns when its last process has ended: nil when it was asked
+// to stop, by Stop, Quit, Kill or the end of ctx (a graceful stop), otherwise an *Error. It may be called once, keeps its
+// goroutine on one OS thread, and leaves nothing behind.
+func (s *Supervisor) Run(ctx context.Context) error {
+	defer close(s.done)
+	return runLoop(ctx, s)
+}
+
+// Stop asks every worker to stop and kills those that have not after StopTimeout.
+func (s *Supervisor) Stop() { s.tell(fleet.Stop{}) }
+
+// Quit is Stop with a short timeout; the second one kills.
+func (s *Supervisor) Quit() { s.tell(fleet.Quit{}) }
+
+// Kill kills every worker at once.
+func (s *Supervisor) Kill() { s.tell(fleet.Kill{}) }
+
+// ReapOrphans reaps the ended processes that nobody waits for, where Config.ReapOrphans is set. Call it at SIGCHLD.
+func (s *Supervisor) ReapOrphans() { s.post((*loop).reapOrphans) }
+
+func (s *Supervisor) tell(event fleet.Event) {
+	s.post(func(l *loop) { l.stopLoading(); l.step(event) })
+}
+
+// post has the loop call f; not at all once the loop has ended.
+func (s *Supervisor) post(f func(*loop)) {
+	select {
+	case s.inbox <- f:
+	case <-s.done:
+	}
+}
+
+// Ready tells whether a worker is ready and no stop is under way.
+func (s *Supervisor) Ready() bool {
+	v := s.view.Load()
+	return v.state.Phase == fleet.Running && v.state.Count(fleet.WorkerReady) > 0
+}
+
+// Healthy tells whether the loop has answered in the last 5 seconds.
+func (s *Supervisor) Healthy() bool {
+	return time.Since(s.started)-time.Duration(s.beat.Load()) < 5*time.Second
+}
+
+// Counters are totals since the start that a Snapshot does not carry.
+type Counters struct {
+	ExitsByReason map[string]uint64 // ended processes by Exit.Reason
+	Spawns        uint64            // worker processes started
+	Reloads       map[string]uint64 // reloads by Reload.Result
+}
+
+// Counters returns the totals so far; the maps are the caller's.
+func (s *Supervisor) Counters() Counters {
+	state := s.view.Load().state
+	c := Counters{ExitsByReason: map[string]uint64{}, Spawns: uint64(state.Spawns), Reloads: map[string]uint64{}}
+	for _, reason := range fleet.Reasons() {
+		c.ExitsByReason[reason.String()] = uint64(state.Exits[reason])
+	}
+	return c
+}

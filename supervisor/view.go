@@ -1,0 +1,82 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+// What the loop publishes after each step: an immutable view that everybody else reads.
+
+import (
+	"time"
+
+	"github.com/preforkd/preforkd/internal/fleet"
+	"github.com/preforkd/preforkd/internal/listen"
+	"github.com/preforkd/preforkd/internal/memstat"
+)
+
+// view is the fleet at one moment. Nothing in it changes any more, except what is safe to read at any time: the progress of
+// loads, a segment's allocation, a socket's queue.
+type view struct {
+	state    fleet.State
+	loading  []*loadState
+	versions []*version
+	sockets  []*listen.Socket
+	live     map[fleet.ID]workerView
+	exits    []*Exit // by slot
+}
+
+type workerView struct {
+	pid      int
+	spawned  time.Time
+	status   string
+	requests *int64
+	versions []*version
+}
+
+// publish makes the present state visible and tells the sampler whom to measure.
+func (l *loop) publish() {
+	v := &view{
+		state: l.state, loading: l.loading, versions: append([]*version(nil), l.versions...),
+		live: make(map[fleet.ID]workerView, len(l.workers)), exits: make([]*Exit, len(l.ended)),
+	}
+	if l.sockets != nil {
+		v.sockets = l.sockets.Sockets
+	}
+	for id, w := range l.workers {
+		wv := workerView{spawned: w.spawned, status: w.status, requests: w.requests, versions: w.versions}
+		if w.process != nil {
+			wv.pid = w.process.PID
+		}
+		v.live[id] = wv
+	}
+	for i, w := range l.ended {
+		if w != nil {
+			exit := *w.exit
+			v.exits[i] = &exit
+		}
+	}
+	l.view.Store(v)
+	l.sampler.Update(v.targets(), l.segments())
+}
+
+// targets are the workers whose memory can be read: those that have become their command.
+func (v *view) targets() []memstat.Target {
+	var targets []memstat.Target
+	for _, slot := range v.state.Slots {
+		for _, w := range slot.Workers {
+			if w.PID == 0 {
+				continue
+			}
+			t := memstat.Target{
+				Key: memstat.Key{Worker: w.ID.Slot, Incarnation: w.ID.Incarnation},
+				PID: w.PID, Ready: w.Phase == fleet.WorkerReady,
+			}
+			for _, version := range v.live[w.ID].versions {
+				t.Versions = append(t.Versions, version.key())
+			}
+			targets = append(targets, t)
+		}
+	}
+	return targets
+}
+
+func (v *version) key() memstat.SegKey { return memstat.SegKey{Name: v.Name, Version: v.number} }

@@ -1,0 +1,291 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+// One worker: started, listened to, signalled, remembered when it has ended.
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/preforkd/preforkd/internal/contract"
+	"github.com/preforkd/preforkd/internal/fleet"
+	"github.com/preforkd/preforkd/internal/process"
+	"github.com/preforkd/preforkd/internal/ready"
+)
+
+// worker is what the loop keeps of one incarnation.
+type worker struct {
+	id       fleet.ID
+	process  *process.Process // nil when the fork failed
+	notifier *ready.Notifier  // nil when it could not be opened
+	notified chan struct{}    // closed at READY=1
+	versions []*version       // what it was handed, in --data order
+	spawned  time.Time
+	stopProb context.CancelFunc // ends its probe
+	notReady string             // what the probe saw last when it was cancelled
+	status   string             // STATUS=
+	requests *int64             // X_PREFORKD_REQUESTS=
+	exit     *Exit
+}
+
+// lastWordsPatience bounds the wait for what a dead worker left in its pipe.
+const lastWordsPatience = 500 * time.Millisecond
+
+func (w *worker) lastWords() string {
+	if w.process == nil {
+		return ""
+	}
+	return w.process.LastWords(lastWordsPatience)
+}
+
+// about is the log with the worker's name on each line.
+func (l *loop) about(id fleet.ID) *slog.Logger {
+	return l.config.Log.With("worker", id.Slot, "incarnation", id.Incarnation)
+}
+
+// spawn starts a worker. What fails before there is a process is news for the fleet, like all that follows.
+func (l *loop) spawn(id fleet.ID) {
+	w := &worker{id: id, notified: make(chan struct{}), versions: l.newest(), spawned: time.Now()}
+	l.workers[id] = w
+	if err := l.sockets.Listen(); err != nil {
+		// Another program took the port between our bind and now.
+		l.failed = fail(KindListen, err)
+		l.spawnFailed(w, process.SpawnFailed{Err: err, Permanent: true})
+		return
+	}
+	l.openNotifier(w)
+	if err := l.start(w); err != nil {
+		l.spawnFailed(w, process.SpawnFailed{Err: err})
+		return
+	}
+	l.running[w.process.PID] = true
+	l.groups++
+	go func() {
+		<-w.process.Gone()
+		l.post(func(l *loop) { l.groups--; l.reapOrphans() })
+	}()
+}
+
+func (l *loop) start(w *worker) error {
+	plan := l.plan(w.id)
+	if w.notifier != nil {
+		plan.NotifySocket = w.notifier.Addr()
+	}
+	spec := &process.Spec{
+		Plan: plan, Stdout: int(l.config.Stdout.Fd()), Stderr: int(os.Stderr.Fd()), Log: l.config.WorkerLog,
+		Dir: l.config.Dir, OOMScoreAdj: oomScoreAdj(), StopSignal: l.config.StopSignal, StopTimeout: l.config.StopTimeout,
+	}
+	if u := l.config.User; u != nil {
+		spec.Credential = &process.Credential{UID: u.UID, GID: u.GID, Groups: u.Groups}
+	}
+	for _, socket := range l.sockets.Sockets {
+		// Workers get sockets blocking, as systemd hands them over. But the mode belongs to the open socket that all of
+		// them share: switching it back under a running event loop would hang that loop in accept as soon as a sibling
+		// is faster. So only when nobody else is alive.
+		if len(l.workers) == 1 {
+			_ = unix.SetNonblock(socket.FD(), false)
+		}
+		spec.Sockets = append(spec.Sockets, socket.FD())
+	}
+	for _, v := range w.versions {
+		file, err := v.Segment.Open()
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		spec.Data = append(spec.Data, process.DataFile{FD: int(file.Fd()), Paths: v.paths})
+	}
+	p, err := process.Start(spec, func(event process.Event) {
+		l.post(func(l *loop) { l.news(w, event) })
+	})
+	w.process = p
+	return err
+}
+
+// plan is the contract for one worker.
+func (l *loop) plan(id fleet.ID) *contract.Plan {
+	plan := &contract.Plan{
+		Command: l.config.Command, Base: l.config.baseEnv, Env: l.config.Env,
+		Worker: id.Slot, Workers: l.config.Workers, Incarnation: id.Incarnation,
+	}
+	if l.config.RunDir != nil {
+		plan.RunDir = l.config.RunDir.Path()
+	}
+	for _, s := range l.sockets.Sockets {
+		plan.Sockets = append(plan.Sockets, contract.Socket{Name: s.Name, Port: s.Port})
+	}
+	versions := l.newest()
+	for i, spec := range l.config.data {
+		d := contract.Dataset{Name: spec.Name}
+		if i < len(versions) {
+			v := versions[i]
+			d = contract.Dataset{
+				Name: v.Name, Version: v.number, Size: v.Segment.Size(), SHA256: v.SHA256,
+				Format: v.Format, DType: v.DType, Shape: v.Shape, Order: v.Order, Offset: v.Offset,
+			}
+		}
+		plan.Data = append(plan.Data, d)
+	}
+	return plan
+}
+
+// news is what the process layer tells about a worker; the fleet decides.
+func (l *loop) news(w *worker, event process.Event) {
+	switch event := event.(type) {
+	case process.Spawned:
+		l.about(w.id).Info("worker started", "pid", w.process.PID)
+		l.probe(w)
+		l.step(fleet.Spawned{ID: w.id, PID: w.process.PID})
+	case process.SpawnFailed:
+		delete(l.running, w.process.PID)
+		l.spawnFailed(w, event)
+	case process.Exited:
+		delete(l.running, w.process.PID)
+		l.exited(w, event)
+	}
+}
+
+func (l *loop) spawnFailed(w *worker, event process.SpawnFailed) {
+	l.retire(w, &Exit{At: time.Now(), Reason: fleet.ReasonSpawnFailed.String()})
+	l.about(w.id).Error("cannot start worker", "error", event.Err)
+	l.step(fleet.SpawnFailed{ID: w.id, Permanent: event.Permanent, Reason: event.Err.Error()})
+}
+
+func (l *loop) exited(w *worker, event process.Exited) {
+	before, _ := l.state.Worker(w.id)
+	exit := &Exit{At: time.Now(), Code: event.Code}
+	if event.Signal != 0 {
+		exit.Signal = unix.SignalName(unix.Signal(event.Signal))
+	}
+	l.retire(w, exit)
+	l.step(fleet.Exited{ID: w.id, Exit: fleet.Exit{Code: event.Code, Signal: event.Signal}})
+	l.reapOrphans() // an own zombie hid what was behind it
+
+	slot := l.state.Slots[w.id.Slot]
+	exit.Reason = slot.LastReason.String()
+	level, attrs := slog.LevelWarn, []any{"pid", w.process.PID, "by", event.String(), "reason", exit.Reason, "uptime", roundedTime(time.Since(w.spawned))}
+	switch {
+	case slot.LastReason == fleet.ReasonStop:
+		level = slog.LevelInfo
+	case slot.LastReason == fleet.ReasonStartTimeout:
+		attrs = append(attrs, "hint", fmt.Sprintf("not ready within %v: %s", l.config.StartTimeout, w.notReady))
+	case before.Phase != fleet.WorkerReady && slot.RetryAt != fleet.Never:
+		attrs = append(attrs, "next_start_in", roundedTime(slot.RetryAt-l.now()))
+	}
+	if event.Signal == int(unix.SIGKILL) && slot.LastReason == fleet.ReasonCrash {
+		attrs = append(attrs, "hint", "killed from outside; if it was the OOM killer: it counts the shared data in every worker's RSS, see docs/troubleshooting.md")
+	}
+	l.about(w.id).Log(l.ctx, level, "worker ended", attrs...)
+}
+
+// retire takes a worker that has ended off the books.
+func (l *loop) retire(w *worker, exit *Exit) {
+	if w.stopProb != nil {
+		w.stopProb()
+	}
+	if w.notifier != nil {
+		w.notifier.Close()
+	}
+	w.exit = exit
+	delete(l.workers, w.id)
+	l.ended[w.id.Slot] = w
+}
+
+func (l *loop) signal(id fleet.ID, kind fleet.Kind) {
+	w := l.workers[id]
+	if w == nil || w.process == nil {
+		return
+	}
+	if w.stopProb != nil {
+		w.stopProb()
+	}
+	if kind == fleet.SignalKill {
+		l.about(id).Warn("killing worker: it did not stop in time", "pid", w.process.PID)
+		w.process.Kill()
+		return
+	}
+	w.process.Signal(l.config.StopSignal)
+}
+
+// probe watches for the moment in which a worker serves.
+func (l *loop) probe(w *worker) {
+	ctx, cancel := context.WithCancel(l.ctx)
+	w.stopProb = cancel
+	probe := ready.Probe{PID: w.process.PID, Inodes: l.sockets.Inodes(), Mode: l.config.mode, Notified: w.notified}
+	go func() {
+		err := probe.Wait(ctx)
+		l.post(func(l *loop) {
+			cancel()
+			if err != nil {
+				w.notReady = err.Error()
+				return
+			}
+			if l.workers[w.id] == w {
+				l.about(w.id).Info("worker ready", "pid", w.process.PID, "after", roundedTime(time.Since(w.spawned)))
+			}
+			l.step(fleet.Ready{ID: w.id})
+		})
+	}()
+}
+
+// openNotifier gives a worker its notify socket. A fleet can do without: the worker just cannot speak.
+func (l *loop) openNotifier(w *worker) {
+	var uids []uint32
+	if u := l.config.User; u != nil {
+		uids = append(uids, uint32(u.UID))
+	}
+	name := fmt.Sprintf("%d/%d.%d", os.Getpid(), w.id.Slot, w.id.Incarnation)
+	notifier, err := ready.Listen(name, uids...)
+	if err != nil {
+		l.about(w.id).Warn("cannot open the worker's notify socket", "error", err)
+		return
+	}
+	w.notifier = notifier
+	go func() {
+		_ = notifier.Run(func(m ready.Message) { l.post(func(l *loop) { l.heard(w, m) }) })
+	}()
+}
+
+// heard is what a worker said on its notify socket.
+func (l *loop) heard(w *worker, m ready.Message) {
+	if m.Status != nil {
+		w.status = *m.Status
+	}
+	if m.Requests != nil {
+		w.requests = m.Requests
+	}
+	if m.Ready {
+		select {
+		case <-w.notified:
+		default:
+			close(w.notified)
+		}
+	}
+	l.publish()
+}
+
+// oomScoreAdj is the supervisor's own value, raised; nil where it cannot be read.
+func oomScoreAdj() *int {
+	text, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil {
+		return nil
+	}
+	own, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil
+	}
+	raised := min(1000, own+oomRaise)
+	return &raised
+}
+
+// roundedTime is a duration as log lines show it; slog's JSON would write nanoseconds.
+func roundedTime(d time.Duration) string { return d.Round(time.Millisecond).String() }

@@ -1,0 +1,241 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+// What the routes answer, over real listeners.
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/preforkd/preforkd/internal/api/apitest"
+	"github.com/preforkd/preforkd/supervisor"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files and the generated parts of docs/")
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(peerHelper); path != "" {
+		askAsPeer(path)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// serve starts a server on a free loopback port and returns its base URL.
+func serve(t *testing.T, source Source) string {
+	t.Helper()
+	l, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, source, l)
+	return "http://" + l.Address()
+}
+
+func start(t *testing.T, source Source, listeners ...*Listener) *Server {
+	t.Helper()
+	s := Start(source, slog.New(slog.DiscardHandler), listeners...)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Close(ctx); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+		http.DefaultClient.CloseIdleConnections()
+	})
+	return s
+}
+
+// ask sends a request and returns the answer with its body.
+func ask(t *testing.T, method, url string, header ...string) (*http.Response, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+		if header[i] == "Host" {
+			request.Host = header[i+1]
+		}
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response, string(body)
+}
+
+// golden compares got with a file, or rewrites it with -update.
+func golden(t *testing.T, path string, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got; -update rewrites it):\n%s", path, diff)
+	}
+}
+
+func TestStatsIsTheWholeSnapshotAsJSON(t *testing.T) {
+	source := apitest.NewSource(apitest.Rich())
+	response, body := ask(t, "GET", serve(t, source)+"/stats")
+	if response.StatusCode != 200 || response.Header.Get("Content-Type") != "application/json" {
+		t.Errorf("%s, %s", response.Status, response.Header.Get("Content-Type"))
+	}
+	golden(t, "testdata/stats.json", body)
+	var back supervisor.Snapshot
+	decoder := json.NewDecoder(strings.NewReader(body))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(apitest.Rich(), &back); diff != "" {
+		t.Errorf("lost on the way (-sent +received):\n%s", diff)
+	}
+}
+
+func TestHealthAndReadinessFollowTheSource(t *testing.T) {
+	source := apitest.NewSource(apitest.Example())
+	url := serve(t, source)
+	check := func(path string, status int, text string) {
+		t.Helper()
+		if response, body := ask(t, "GET", url+path); response.StatusCode != status || !strings.Contains(body, text) {
+			t.Errorf("%s: %s %q, want %d with %q", path, response.Status, body, status, text)
+		}
+	}
+	check("/healthz", 200, "ok")
+	check("/readyz", 200, "ready")
+	source.Unhealthy.Store(true)
+	source.Unready.Store(true)
+	check("/healthz", 503, "5 seconds")
+	check("/readyz", 503, "the fleet is running")
+	source.View.Store(nil)
+	check("/readyz", 503, "no worker is ready")
+	check("/stats", 503, "starting")
+	check("/metrics", 200, "")
+}
+
+func TestEveryRouteIsOnTheIndexAndNothingElseIsServed(t *testing.T) {
+	source := apitest.NewSource(apitest.Example())
+	url := serve(t, source)
+	_, index := ask(t, "GET", url+"/")
+	for _, r := range routes(source, slog.New(slog.DiscardHandler)) {
+		path := strings.TrimSuffix(r.path, "{$}")
+		if path != "/" && !strings.Contains(index, path) {
+			t.Errorf("the index does not name %s:\n%s", path, index)
+		}
+		response, body := ask(t, r.method, url+path)
+		if response.StatusCode != 200 || body == "" {
+			t.Errorf("%s %s: %s", r.method, path, response.Status)
+		}
+		cache, sniff := response.Header.Get("Cache-Control"), response.Header.Get("X-Content-Type-Options")
+		if cache != "no-store" || sniff != "nosniff" {
+			t.Errorf("%s has headers %q and %q", path, cache, sniff)
+		}
+		if response, body := ask(t, "HEAD", url+path); response.StatusCode != 200 || body != "" {
+			t.Errorf("HEAD %s: %s %q", path, response.Status, body)
+		}
+		for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS", "NONSENSE"} {
+			response, _ := ask(t, method, url+path)
+			if allow := response.Header.Get("Allow"); response.StatusCode != 405 || allow != "GET, HEAD" {
+				t.Errorf("%s %s: %s, Allow %q", method, path, response.Status, allow)
+			}
+		}
+	}
+	for _, path := range []string{"/nope", "/stats/", "/stats/x", "/debug/pprof/", "/..%2fetc"} {
+		if response, _ := ask(t, "GET", url+path); response.StatusCode != 404 {
+			t.Errorf("%s: %s", path, response.Status)
+		}
+	}
+}
+
+// A POST row, which comes with the verbs, is for the control socket alone.
+func TestOnlyTheControlSocketServesWhatChangesSomething(t *testing.T) {
+	table := []route{
+		{http.MethodGet, "/a", "", func(http.ResponseWriter, *http.Request) {}},
+		{http.MethodPost, "/b", "", func(http.ResponseWriter, *http.Request) {}},
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/b", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, pattern := mux(table, false).Handler(request); pattern != "" {
+		t.Errorf("a stats address serves %q", pattern)
+	}
+	if _, pattern := mux(table, true).Handler(request); pattern != "POST /b" {
+		t.Errorf("the control socket serves %q", pattern)
+	}
+}
+
+func TestManyClientsReadWhileSnapshotsChange(t *testing.T) {
+	views := []*supervisor.Snapshot{apitest.Example(), apitest.Rich(), apitest.Loading()}
+	source := apitest.NewSource(views[0])
+	url := serve(t, source)
+	path := filepath.Join(t.TempDir(), "control.sock")
+	control, err := ListenControl(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, source, control)
+	var clients sync.WaitGroup
+	for _, route := range []string{"/stats", "/metrics", "/readyz", "/"} {
+		for range 2 {
+			clients.Go(func() {
+				for range 25 {
+					if response, body := ask(t, "GET", url+route); response.StatusCode != 200 || body == "" {
+						t.Errorf("%s: %s", route, response.Status)
+					}
+				}
+			})
+		}
+	}
+	clients.Go(func() {
+		for range 25 {
+			got, raw, err := Dial(path).Stats(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if !bytes.Contains(raw, []byte(got.Supervisor.State)) {
+				t.Errorf("raw and decoded differ")
+			}
+		}
+	})
+	done := make(chan struct{})
+	go func() { clients.Wait(); close(done) }()
+	for i := 0; ; i++ {
+		select {
+		case <-done:
+			return
+		default:
+			source.View.Store(views[i%len(views)])
+		}
+	}
+}

@@ -1,0 +1,97 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/preforkd/preforkd/internal/api/apitest"
+)
+
+func TestAnswersAreMadeOneAtATime(t *testing.T) {
+	var running, most atomic.Int32
+	handler := inTurn(make(chan struct{}, 1), func(w http.ResponseWriter, _ *http.Request) {
+		most.Store(max(most.Load(), running.Add(1)))
+		w.WriteHeader(http.StatusTeapot)
+		w.Write([]byte("tea"))
+		running.Add(-1)
+	})
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			for range 100 {
+				w := httptest.NewRecorder()
+				handler(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+				if w.Code != http.StatusTeapot || w.Body.String() != "tea" {
+					t.Errorf("%d %q", w.Code, w.Body)
+				}
+			}
+		})
+	}
+	clients.Wait()
+	if most.Load() != 1 {
+		t.Errorf("%d at once", most.Load())
+	}
+}
+
+func TestAClientThatLeavesGivesItsPlaceUp(t *testing.T) {
+	turn := make(chan struct{}, 1)
+	turn <- struct{}{}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	inTurn(turn, func(http.ResponseWriter, *http.Request) { t.Error("its answer was made") })(
+		httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", http.NoBody))
+}
+
+func TestATurnIsGivenBackByAHandlerThatPanics(t *testing.T) {
+	turn := make(chan struct{}, 1)
+	func() {
+		defer func() { _ = recover() }()
+		inTurn(turn, func(http.ResponseWriter, *http.Request) { panic("x") })(
+			httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+	}()
+	if len(turn) != 0 {
+		t.Error("the turn is kept")
+	}
+}
+
+func TestASnapshotThatIsNoJSONIsAnError(t *testing.T) {
+	s := apitest.Example()
+	s.Sampler.Interval = math.NaN()
+	response, body := ask(t, "GET", serve(t, apitest.NewSource(s))+"/stats")
+	if response.StatusCode != 500 || !strings.HasPrefix(body, "cannot encode the stats") {
+		t.Errorf("%s %q", response.Status, body)
+	}
+	if got := response.Header.Get("Content-Type"); !strings.HasPrefix(got, "text/plain") {
+		t.Errorf("Content-Type %q", got)
+	}
+}
+
+// BenchmarkScrape tells what one scrape of a fleet of 64 workers allocates.
+func BenchmarkScrape(b *testing.B) {
+	s := apitest.Example()
+	worker := s.Workers[0]
+	s.Workers = nil
+	for id := range 64 {
+		worker.ID = id
+		s.Workers = append(s.Workers, worker)
+	}
+	source := apitest.NewSource(s)
+	for _, r := range routes(source, slog.New(slog.DiscardHandler)) {
+		b.Run(strings.TrimPrefix(r.path, "/"), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r.handler(httptest.NewRecorder(), httptest.NewRequest(r.method, "/", http.NoBody))
+			}
+		})
+	}
+}

@@ -1,0 +1,141 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package tui
+
+// The text of `preforkd status`.
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/preforkd/preforkd/supervisor"
+)
+
+// Options says how a snapshot is shown.
+type Options struct {
+	Color bool // ANSI colours; the caller has checked that somebody asked for them and that w is a terminal
+}
+
+// Status writes a snapshot as tables and sentences.
+func Status(w io.Writer, s *supervisor.Snapshot, o Options) error {
+	p := &page{color: o.Color}
+	p.header(s)
+	p.data(s)
+	p.workers(s)
+	p.memory(s)
+	p.samples(s)
+	p.notes(s)
+	_, err := io.WriteString(w, p.text.String())
+	return err
+}
+
+// page is the text so far.
+type page struct {
+	text  strings.Builder
+	color bool
+}
+
+func (p *page) printf(format string, args ...any) { fmt.Fprintf(&p.text, format, args...) }
+
+func (p *page) header(s *supervisor.Snapshot) {
+	v := &s.Supervisor
+	p.printf("preforkd %s, pid %d, %s, %s for %s\n",
+		p.paint(bold, clean(v.Name)), v.PID, clean(v.Version), clean(string(v.State)), duration(v.Uptime))
+	for _, l := range s.Listen {
+		p.printf("listening on %s (%s), %s waiting\n", clean(l.Address), clean(l.Name), count(l.Queue))
+	}
+	if r := v.LastReload; r != nil {
+		outcome := r.Result
+		if r.Error != "" {
+			outcome += ": " + r.Error
+		}
+		p.printf("last reload %s ago: %s\n", duration(now(s).Sub(r.At).Seconds()), clean(outcome))
+	}
+}
+
+func (p *page) data(s *supervisor.Snapshot) {
+	if len(s.Data) == 0 {
+		return
+	}
+	t := table{head: []string{"DATA", "VER", "SIZE", "RESIDENT", "HUGE", "WORKERS", "FORMAT", "SOURCE"}, left: "11000011"}
+	for i := range s.Data {
+		d := &s.Data[i]
+		version, size := "v"+strconv.Itoa(d.Version), bytes(&d.Size)
+		if d.LoadedAt == nil {
+			version, size = "loading", progress(d.Loaded, d.Size)
+		}
+		t.add(d.Name, version, size, bytes(d.Resident), bytes(d.Huge), strconv.Itoa(d.Workers), format(d), d.Source)
+	}
+	p.table(&t)
+}
+
+// format is what is known of the content: "npy float32 400000×300".
+func format(d *supervisor.Data) string {
+	words := []string{d.Format}
+	if d.DType != "" {
+		words = append(words, d.DType)
+	}
+	if len(d.Shape) > 0 {
+		dims := make([]string, len(d.Shape))
+		for i, n := range d.Shape {
+			dims[i] = strconv.FormatInt(n, 10)
+		}
+		words = append(words, strings.Join(dims, "×"))
+	}
+	return strings.Join(words, " ")
+}
+
+func (p *page) workers(s *supervisor.Snapshot) {
+	if len(s.Workers) == 0 {
+		return
+	}
+	t := table{
+		head: []string{"ID", "PID", "STATUS", "INC", "UP", "RSS", "PSS", "USS", "PRIVATE", "COW"}, left: "0011000000",
+		paint: map[int]func(string) string{2: p.status},
+	}
+	for i := range s.Workers {
+		w := &s.Workers[i]
+		t.add(strconv.Itoa(w.ID), pid(w), string(w.Status), strconv.Itoa(w.Incarnation), age(w.Uptime),
+			bytes(w.RSS), bytes(w.PSS), bytes(w.USS), bytes(w.Private), bytes(cow(w)))
+	}
+	if len(s.Workers) > 1 {
+		m := &s.Memory
+		t.add("", "", "sum", "", "", bytes(m.RSS), bytes(m.PSS), bytes(m.USS), bytes(m.Private), bytes(m.COW))
+	}
+	p.table(&t)
+}
+
+// pid is the leader's, with the number of other processes in its tree.
+func pid(w *supervisor.Worker) string {
+	switch {
+	case w.PID == nil:
+		return dash
+	case len(w.PIDs) > 1:
+		return fmt.Sprintf("%d+%d", *w.PID, len(w.PIDs)-1)
+	}
+	return strconv.Itoa(*w.PID)
+}
+
+// cow is what the worker has copied of all its data; nil when that of one version is not known.
+func cow(w *supervisor.Worker) *int64 {
+	if w.PID == nil {
+		return nil
+	}
+	var total int64
+	for _, d := range w.Data {
+		if d.COW == nil {
+			return nil
+		}
+		total += *d.COW
+	}
+	return &total
+}
+
+// now is the moment of the snapshot.
+func now(s *supervisor.Snapshot) time.Time {
+	return s.Supervisor.StartedAt.Add(time.Duration(s.Supervisor.Uptime * float64(time.Second)))
+}

@@ -1,0 +1,15 @@
+#!/bin/bash
+# Copyright 2026 The preforkd authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# hack/fuzz.sh TIME: run every fuzz target of the module for TIME (20s), one after the other, as go test wants it.
+set -euo pipefail
+
+go=${GO:-go}
+for package in $("$go" list ./...); do
+  names=$("$go" test -list '^Fuzz' "$package")
+  for target in $(grep '^Fuzz' <<<"$names" || true); do
+    echo "== $package $target"
+    "$go" test -run '^$' -fuzz "^$target\$" -fuzztime "$1" "$package"
+  done
+done

@@ -19,11 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DefaultAddress is where the stats are served when nothing else is said.
-const DefaultAddress = "127.0.0.1:9797"
-
-// Off as an address means no listener.
-const Off = "off"
+// off as an address means no listener.
+const off = "off"
 
 // Listener is a bound address that nothing is served on yet. It belongs to the caller until Start takes it.
 type Listener struct {
@@ -42,7 +39,7 @@ func CheckAddress(address string) error {
 // the address is taken.
 func Listen(address string) (*Listener, error) {
 	network, place, err := parse(address)
-	if err != nil || network == Off {
+	if err != nil || network == off {
 		return nil, err
 	}
 	if network == "unix" {
@@ -88,10 +85,10 @@ func (l *Listener) Address() string {
 	return l.Addr().String()
 }
 
-// parse splits an address into net.Listen's arguments; network is Off when nothing is wanted.
+// parse splits an address into net.Listen's arguments; network is off when nothing is wanted.
 func parse(address string) (network, place string, err error) {
-	if address == Off {
-		return Off, "", nil
+	if address == off {
+		return off, "", nil
 	}
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		if path == "" || len(path) > 107 {

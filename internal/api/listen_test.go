@@ -34,7 +34,7 @@ func TestAnAddressIsCheckedBeforeItIsBound(t *testing.T) {
 			t.Errorf("%v does not name %q", err, address)
 		}
 	}
-	if l, err := Listen(Off); l != nil || err != nil {
+	if l, err := Listen("off"); l != nil || err != nil {
 		t.Errorf("Listen(off) = %v, %v", l, err)
 	}
 	if _, err := Listen("nonsense"); err == nil {

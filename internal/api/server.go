@@ -90,8 +90,8 @@ func newServer(handler http.Handler, log *slog.Logger, places chan struct{}) *ht
 type limited struct {
 	net.Listener
 	places chan struct{}
-	once  sync.Once
-	done  chan struct{} // closed by Close, which must not wait for a slot
+	once   sync.Once
+	done   chan struct{} // closed by Close, which must not wait for a slot
 }
 
 func (l *limited) Accept() (net.Conn, error) {

@@ -84,6 +84,7 @@ class Fleet:
         """Ask preforkd's own endpoint; (0, b"") when nobody is there."""
         connection = http.client.HTTPConnection("localhost")
         connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(10)
         try:
             connection.sock.connect(self.stats_socket)
             connection.request("GET", path)

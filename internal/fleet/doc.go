@@ -11,7 +11,8 @@
 //  1. News of a worker that is not alive, doubled news and news that cannot be true (SpawnFailed after Spawned) do what a
 //     Tick at that moment would do: nothing, unless a deadline has passed. An ID is never used twice.
 //  2. No worker is spawned into a slot while an earlier one of that slot may live, nor after a stop or a give-up. Never
-//     more than MaxStarting workers are between Spawn and Ready. Of several slots that are due, the one due longest goes first.
+//     more than MaxStarting workers, those told to stop aside, are between Spawn and Ready. Of several slots that are due,
+//     the one due longest goes first.
 //  3. A worker gets the stop signal at most once, never before its Spawned. KILL comes at the stop deadline or for Kill,
 //     and again every KillEvery, and at a Spawned that comes that late, until the worker's end is told.
 //  4. A worker that had been ready is replaced at once, at most one start per MinRespawn. One that dies before it was
@@ -32,5 +33,6 @@
 // every deadline that has passed acts exactly once: one start per slot, one KILL, and starts that ran out of time are
 // stopped and count as failed. A caller that does not want a pause to count holds its own clock still for that long.
 //
-// Time that goes backwards only delays things. Next issues add replacement: a slot already holds a list of workers.
+// Time that goes backwards only delays things. A slot holds a list of workers although it has one at most today:
+// replacement will have two for a while.
 package fleet

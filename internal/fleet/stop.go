@@ -7,14 +7,15 @@ package fleet
 
 func (t *step) giveUp(last ID, why Cause, reason string) {
 	t.Outcome = Finish{Result: Failed, Why: why, Reason: reason, Last: last}
-	t.stopping()
-	t.askAll(t.Config.StopTimeout)
+	t.stop(t.Config.StopTimeout)
 }
 
 // stop asks every worker to stop. It never takes back an outcome or lengthens a deadline.
 func (t *step) stop(timeout Time) {
 	t.stopping()
-	t.askAll(timeout)
+	for w := range t.all() {
+		t.ask(w, ReasonStop, timeout)
+	}
 }
 
 func (t *step) kill() {
@@ -34,12 +35,6 @@ func (t *step) stopping() {
 	t.Phase = Stopping
 	for i := range t.Slots {
 		t.Slots[i].RetryAt = Never
-	}
-}
-
-func (t *step) askAll(timeout Time) {
-	for w := range t.all() {
-		t.ask(w, ReasonStop, timeout)
 	}
 }
 

@@ -104,6 +104,7 @@ const (
 	backoffMin   = 500 * time.Millisecond
 	minRespawn   = time.Second
 	giveUpAfter  = 5
+	pauseAfter   = 5 * time.Second
 	// oomRaise makes the OOM killer prefer a worker to the supervisor, which holds the data and costs next to nothing.
 	oomRaise = 100
 )

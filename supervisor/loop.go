@@ -37,6 +37,9 @@ type loop struct {
 	running map[int]bool
 	groups  int // processes whose group has not ended
 
+	woke   fleet.Time // when the loop last went to wait, by the real clock
+	paused fleet.Time // how long this process stood still, in all
+
 	finish *fleet.Finish
 	failed error // what ended the fleet apart from its own decision
 }
@@ -129,26 +132,40 @@ func (l *loop) wait(ctx context.Context, loaded <-chan struct{}) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	stop := ctx.Done()
+	l.woke = time.Since(l.started)
 	for l.finish == nil || l.groups > 0 || loaded != nil {
+		var f func(*loop)
 		select {
-		case f := <-l.inbox:
-			f(l)
+		case f = <-l.inbox:
 		case <-stop:
 			stop = nil
-			l.stopLoading()
-			l.step(fleet.Stop{})
+			f = func(l *loop) { l.stopLoading(); l.step(fleet.Stop{}) }
 		case <-loaded:
 			loaded = nil
 		case <-timer.C:
-			l.step(fleet.Tick{})
+			f = func(l *loop) { l.step(fleet.Tick{}) }
 		}
-		l.beat.Store(int64(time.Since(l.started)))
+		l.notePause()
+		if f != nil {
+			f(l)
+		}
+		l.woke = time.Since(l.started)
+		l.beat.Store(int64(l.woke))
 		timer.Reset(min(time.Second, max(0, l.state.Next()-l.now())))
 	}
 	return l.verdict()
 }
 
-func (l *loop) now() fleet.Time { return time.Since(l.started) }
+// now is the fleet's clock. It stands still while this process does.
+func (l *loop) now() fleet.Time { return time.Since(l.started) - l.paused }
+
+// notePause takes a pause out of the fleet's clock. The loop waits for a second at most: when it was much longer, the
+// process was stopped or its container frozen, and the workers with it; no deadline of theirs has passed.
+func (l *loop) notePause() {
+	if gap := time.Since(l.started) - l.woke; gap > pauseAfter {
+		l.paused += gap
+	}
+}
 
 // step lets the fleet decide about event and does what it asks for. Events that doing so brings up follow in turn.
 func (l *loop) step(event fleet.Event) {
@@ -190,7 +207,11 @@ func (l *loop) verdict() error {
 	}
 	reason := l.finish.Reason
 	if slot := l.finish.Last.Slot; l.finish.Last.Incarnation > 0 && slot < len(l.ended) && l.ended[slot] != nil {
-		if words := l.ended[slot].lastWords(); words != "" {
+		w := l.ended[slot]
+		if w.exit.Reason == fleet.ReasonStartTimeout.String() && w.notReady != "" {
+			reason += ". It " + w.notReady
+		}
+		if words := w.lastWords(); words != "" {
 			reason += fmt.Sprintf("\nthe last words of worker %d:\n%s", slot, indent(words))
 		}
 	}

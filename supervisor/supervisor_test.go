@@ -265,6 +265,19 @@ func TestGivingUpShowsTheLastWords(t *testing.T) {
 	}
 }
 
+func TestAStartThatTakesTooLongSaysWhatWasSeen(t *testing.T) {
+	f := run(t, supervisor.Config{
+		Workers: 1, StartTimeout: 50 * time.Millisecond, BackoffMax: time.Millisecond, Listen: []string{"127.0.0.1:0"}, Command: sleeper,
+	})
+	err := f.wait()
+	if kindOf(err) != supervisor.KindFleet || !strings.Contains(err.Error(), "none waits on it") || !strings.Contains(err.Error(), "--ready") {
+		t.Errorf("Run: %v", err)
+	}
+	if c := f.Counters(); c.ExitsByReason["start-timeout"] != 5 {
+		t.Errorf("counters: %+v", c)
+	}
+}
+
 func TestAStubbornWorkerIsKilled(t *testing.T) {
 	f := run(t, supervisor.Config{
 		Workers: 2, Ready: "notify", StopTimeout: 200 * time.Millisecond,

@@ -172,12 +172,13 @@ func (l *loop) exited(w *worker, event process.Exited) {
 
 	slot := l.state.Slots[w.id.Slot]
 	exit.Reason = slot.LastReason.String()
+	l.publish()
 	level, attrs := slog.LevelWarn, []any{"pid", w.process.PID, "by", event.String(), "reason", exit.Reason, "uptime", roundedTime(time.Since(w.spawned))}
 	switch {
 	case slot.LastReason == fleet.ReasonStop:
 		level = slog.LevelInfo
 	case slot.LastReason == fleet.ReasonStartTimeout:
-		attrs = append(attrs, "hint", fmt.Sprintf("not ready within %v: %s", l.config.StartTimeout, w.notReady))
+		attrs = append(attrs, "hint", fmt.Sprintf("not ready within %v: it %s", l.config.StartTimeout, w.notReady))
 	case before.Phase != fleet.WorkerReady && slot.RetryAt != fleet.Never:
 		attrs = append(attrs, "next_start_in", roundedTime(slot.RetryAt-l.now()))
 	}

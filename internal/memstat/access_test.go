@@ -24,10 +24,12 @@ func TestRefusedFiguresAreNilWithAReason(t *testing.T) {
 	c.do("private 3 0 256", "touch 0 0 256")
 	nobody := startAs(t, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}})
 	row := measuredBy(t, nobody, c, seg)
-	if row.RSS == nil || row.Private == nil || row.Swap == nil || row.PageTables == nil || row.CPUSeconds == nil || row.Threads == nil {
+	if row.RSS == nil || row.Private == nil || row.Swap == nil || row.PageTables == nil ||
+		row.CPUSeconds == nil || row.Threads == nil {
 		t.Errorf("what everybody may read is missing: %+v", row)
 	}
-	if row.PSS != nil || row.USS != nil || row.OtherShared != nil || row.Mapped != nil || row.FDs != nil || row.Sample.Exact {
+	if row.PSS != nil || row.USS != nil || row.OtherShared != nil || row.Mapped != nil || row.FDs != nil ||
+		row.Sample.Exact {
 		t.Errorf("there are figures that cannot have been read: %+v", row)
 	}
 	if d := row.Data; len(d) != 1 || d[0].RSS != nil || d[0].PSS != nil || d[0].COW != nil || d[0].Huge != nil {

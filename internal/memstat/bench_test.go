@@ -3,7 +3,8 @@
 
 package memstat
 
-// What the tiers cost: go test -bench . ./internal/memstat. The segment has 4 KiB pages unless the machine says otherwise.
+// What the tiers cost: go test -bench . ./internal/memstat. The segment has 4 KiB pages unless the machine says
+// otherwise.
 
 import (
 	"fmt"

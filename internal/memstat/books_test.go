@@ -3,8 +3,8 @@
 
 package memstat
 
-// The page scan against the kernel's own books: /proc/PID/pagemap gives the page frame at each address, /proc/kpagecount how
-// often a frame is mapped on this machine. Both show frames to root only.
+// The page scan against the kernel's own books: /proc/PID/pagemap gives the page frame at each address,
+// /proc/kpagecount how often a frame is mapped on this machine. Both show frames to root only.
 
 import (
 	"encoding/binary"
@@ -81,8 +81,8 @@ func readBooks(t *testing.T, seg Segment, pids ...int) books {
 	return out
 }
 
-// Workers touch, write, map again, fork and lose children at random; after each step every figure of every worker equals
-// the books to the page.
+// Workers touch, write, map again, fork and lose children at random; after each step every figure of every worker
+// equals the books to the page.
 func TestRandomWorkersAgreeWithTheKernelsBooks(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to see page frames")
@@ -114,7 +114,7 @@ func TestRandomWorkersAgreeWithTheKernelsBooks(t *testing.T) {
 			children[i].do(fmt.Sprint("touch ", random.IntN(2), " ", first, " ", end))
 		case action < 7:
 			children[i].do(fmt.Sprint("write 0 ", first, " ", end, " ", 1+random.IntN(5)))
-		case action < 9 && len(trees[i]) < 3: // see copiedShared: with four, copies may be of two writes
+		case action < 9 && len(trees[i]) < 3: // with four, holding.copiesShare may be too low
 			trees[i] = append(trees[i], children[i].do(fmt.Sprint("fork 0 ", first, " ", end)))
 		case len(trees[i]) > 1:
 			children[i].do(fmt.Sprint("kill ", trees[i][1]))
@@ -219,8 +219,8 @@ func TestHugePagesAreTold(t *testing.T) {
 	for i := 0; i < size; i += 2 << 20 {
 		m[i] = 1
 	}
-	if err := errors.Join(unix.Madvise(m, unix.MADV_HUGEPAGE), unix.Madvise(m, unix.MADV_COLLAPSE)); err != nil { // Linux 6.1
-		t.Skipf("cannot make huge pages here: %v", err)
+	if err := errors.Join(unix.Madvise(m, unix.MADV_HUGEPAGE), unix.Madvise(m, unix.MADV_COLLAPSE)); err != nil {
+		t.Skipf("cannot make huge pages here (Linux 6.1): %v", err)
 	}
 	if err := unix.MunmapPtr(unsafe.Pointer(&m[0]), size); err != nil {
 		t.Fatal(err)
@@ -240,7 +240,7 @@ func TestHugePagesAreTold(t *testing.T) {
 	for i, c := range []*child{a, b} {
 		w := fleet.Workers[Key{Worker: i, Incarnation: 1}]
 		checkWorker(t, w, seg, c.pid)
-		want, _ := sumSmaps(t, seg, "ShmemPmdMapped", c.pid)
+		want := kernelFigures(t, seg, c.pid).seg["ShmemPmdMapped"]
 		checkNear(t, "huge", w.Data[0].Huge, want, 0)
 		if want == 0 {
 			t.Errorf("worker %d has no huge page", i)

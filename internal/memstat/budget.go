@@ -7,8 +7,8 @@ package memstat
 
 import "time"
 
-// debounce turns a burst of changes into one reaction: when it has been quiet for a while, but not later than a limit after
-// the first change.
+// debounce turns a burst of changes into one reaction: when it has been quiet for a while, but not later than a limit
+// after the first change.
 type debounce struct{ first, last time.Time }
 
 func (d *debounce) mark(now time.Time) {
@@ -37,17 +37,18 @@ func (d *debt) pay(now time.Time, share float64) {
 	d.at = now
 }
 
-// may tells whether another sample may be taken: while less than one whole round is owed. So a round that fits the budget
-// is taken in one go, which makes its figures belong together, and a dearer one rotates over the workers. round is what a
-// round is thought to cost; some more makes up for small ones, whose cost varies most.
+// may tells whether another sample may be taken: while less than one whole round is owed. So a round that fits the
+// budget is taken in one go, which makes its figures belong together, and a dearer one rotates over the workers.
+// round is what a round is thought to cost; some more makes up for small ones, whose cost varies most.
 func (d *debt) may(round time.Duration) bool { return d.owed < (round + roundSlack).Seconds() }
 
 const roundSlack = 20 * time.Millisecond
 
 func (d *debt) add(cost time.Duration) { d.owed += cost.Seconds() }
 
-// period is how long a round over all workers takes under a budget: at least floor. scan and sum are the processor time of
-// all page scans and of all smaps_rollups, which are due every exact, or with each scan where those are rarer.
+// period is how long a round over all workers takes under a budget: at least floor. scan and sum are the processor
+// time of all page scans and of all smaps_rollups, which are due every exact, or with each scan where those are
+// rarer.
 func period(scan, sum time.Duration, budget float64, floor, exact time.Duration) time.Duration {
 	left := budget - sum.Seconds()/exact.Seconds()
 	if left > 0 {

@@ -55,7 +55,8 @@ func (s *Sampler) isDue(w *worker, now time.Time) bool {
 // isDear tells whether smaps_rollup belongs to that sample.
 func (s *Sampler) isDear(w *worker, now time.Time) bool {
 	doubtful := w.doubts > 0 && w.doubts < 3 // a lasting reason for doubt is not worth more than the normal period
-	return !w.Ready || doubtful || now.Sub(w.summed) >= s.options.Exact || w.summed.Before(s.stale) || w.tree != debounce{}
+	return !w.Ready || doubtful || w.tree != debounce{} ||
+		now.Sub(w.summed) >= s.options.Exact || w.summed.Before(s.stale)
 }
 
 // sampleOne reads one worker, false when interrupted.
@@ -139,11 +140,12 @@ func (s *Sampler) publish(now time.Time) {
 	scan, sum := s.roundCost()
 	o := &s.options
 	f := &Fleet{
-		At:      now,
-		Workers: make(map[Key]*Worker, len(s.workers)),
-		Huge:    maps.Clone(s.huge),
-		Self:    s.self,
-		Host:    s.host,
+		At:        now,
+		Workers:   make(map[Key]*Worker, len(s.workers)),
+		Allocated: make(map[SegKey]int64, len(s.segments)),
+		Huge:      maps.Clone(s.huge),
+		Self:      s.self,
+		Host:      s.host,
 		Cost: Cost{
 			Interval:    period(scan, sum, o.Budget-s.cheap, o.Scan, o.Exact).Seconds(),
 			Budget:      o.Budget,
@@ -154,6 +156,14 @@ func (s *Sampler) publish(now time.Time) {
 	}
 	for _, w := range s.workers {
 		f.Workers[w.Key] = w.row(s.scanner.name(), int64(s.scanner.page))
+	}
+	for key, seg := range s.segments {
+		if seg.Allocated == nil {
+			continue
+		}
+		if bytes, err := seg.Allocated(); err == nil {
+			f.Allocated[key] = bytes
+		}
 	}
 	s.latest.Store(f)
 }

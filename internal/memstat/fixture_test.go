@@ -199,31 +199,32 @@ func readSmaps(t testing.TB, pid int, name string) []vma {
 	return out
 }
 
-// sumSmaps sums one field over the mappings of a segment in some processes. It also returns the number of mappings, since
-// the kernel cuts each to whole KiB.
-func sumSmaps(t testing.TB, seg Segment, field string, pids ...int) (sum, mappings int64) {
+// figures is what the kernel says of some processes, in bytes by the name of the field.
+type figures struct {
+	all      map[string]int64 // Σ smaps_rollup
+	seg      map[string]int64 // Σ smaps of the mappings of one segment
+	mappings int64            // how many those are: the kernel cuts each of their figures to whole KiB
+}
+
+// kernelFigures reads them once.
+func kernelFigures(t testing.TB, seg Segment, pids ...int) figures {
 	t.Helper()
+	out := figures{all: map[string]int64{}, seg: map[string]int64{}}
 	for _, pid := range pids {
+		for field, value := range readSmaps(t, pid, "smaps_rollup")[0].fields {
+			out.all[field] += value
+		}
 		for _, m := range readSmaps(t, pid, "smaps") {
-			if m.ino == seg.Ino {
-				sum += m.fields[field]
-				mappings++
+			if m.ino != seg.Ino {
+				continue
+			}
+			out.mappings++
+			for field, value := range m.fields {
+				out.seg[field] += value
 			}
 		}
 	}
-	return sum, mappings
-}
-
-// sumRollup sums fields of smaps_rollup over processes.
-func sumRollup(t testing.TB, pids []int, fields ...string) (sum int64) {
-	t.Helper()
-	for _, pid := range pids {
-		m := readSmaps(t, pid, "smaps_rollup")[0]
-		for _, field := range fields {
-			sum += m.fields[field]
-		}
-	}
-	return sum
+	return out
 }
 
 // checkNear fails unless got is known and within slack bytes of want.

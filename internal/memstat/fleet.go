@@ -3,8 +3,8 @@
 
 package memstat
 
-// What the sampler publishes. Names and units are those of the /stats schema (supervisor/snapshot.go): bytes, seconds; nil
-// is a value that could not be read. Sample, WorkerData and Cost convert to its types directly.
+// What the sampler publishes. Names and units are those of the /stats schema (supervisor/snapshot.go): bytes,
+// seconds; nil is a value that could not be read. Sample, WorkerData and Cost convert to its types directly.
 
 import "time"
 
@@ -12,16 +12,19 @@ import "time"
 type Fleet struct {
 	At      time.Time
 	Workers map[Key]*Worker
-	Huge    map[SegKey]int64 // bytes of a segment seen mapped by huge pages; no entry while no scan has shown any
-	Self    Self
-	Host    Host
-	Cost    Cost
+	// Allocated is what each live segment takes, mapped or not. No entry means that it could not be read.
+	Allocated map[SegKey]int64
+	// Huge is how much of a segment has been seen mapped by huge pages. No entry means that no scan has shown any.
+	Huge map[SegKey]int64
+	Self Self
+	Host Host
+	Cost Cost
 }
 
 // Worker is the memory of one process tree, summed over its processes.
 //
-// A page that two processes of the tree map counts twice in RSS, as the kernel's sum does, and once in PSS. USS is the
-// kernel's sum as well: pages with exactly one mapping; a page that only two processes of one tree share is in neither's.
+// A page that two processes of the tree map counts twice in RSS, as the kernel's sum does, and adds two shares to
+// PSS. USS is the kernel's sum as well: pages with exactly one mapping, so not one that two processes of a tree share.
 type Worker struct {
 	PIDs        []int // the tree, its leader first
 	StartedAt   *time.Time
@@ -41,8 +44,8 @@ type Worker struct {
 	Data        []WorkerData // one for each version that was handed over, in that order
 }
 
-// Sample says where a row's figures come from. Exact: PSS, USS and Data were counted page by page since the worker became
-// ready; At is when, Took how long that took in seconds. Error says why a field is nil.
+// Sample says where a row's figures come from. Exact: PSS, USS and Data were counted page by page since the worker
+// became ready; At is when, Took how long that took in seconds. Error says why a field is nil.
 type Sample struct {
 	At     *time.Time
 	Took   float64
@@ -53,8 +56,8 @@ type Sample struct {
 
 // WorkerData is what one tree holds of one version.
 //
-// COW of a single process is the kernel's Anonymous of the segment's mappings. In a tree of several a page that was copied
-// before a fork is one copy in memory and counts once, while RSS has it once for each process.
+// COW of a single process is the kernel's Anonymous of the segment's mappings. In a tree of several a page that was
+// copied before a fork is one copy in memory and counts once, while RSS has it once for each process.
 type WorkerData struct {
 	Name    string
 	Version int

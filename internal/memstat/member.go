@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// member is one process. Its status file stays open: the descriptor belongs to this very process even when the number is
-// given to another, and reads as ESRCH once it has ended. So a figure is this process's when its status could be read
-// before and after.
+// member is one process. Its status file stays open: the descriptor belongs to this very process even when the number
+// is given to another, and reads as ESRCH once it has ended. So a figure is this process's when its status could be
+// read before and after.
 type member struct {
 	pid    int
 	dir    string // /proc/PID

@@ -25,8 +25,9 @@ type Target struct {
 	Versions []SegKey
 }
 
-// Segment is one live version of a dataset. Dev and Ino are those of fstat and identify its mappings; Size is its content
-// in bytes. Allocated returns its allocated bytes (st_blocks × 512) and must be safe to call from any goroutine.
+// Segment is one live version of a dataset, in a memfd. Dev and Ino are those of fstat and identify its mappings;
+// Size is its content in bytes. Allocated returns its allocated bytes (st_blocks × 512); it is called from the
+// sampler's goroutine, maybe just after the segment was closed, when it returns an error.
 type Segment struct {
 	SegKey
 	Dev, Ino  uint64
@@ -41,5 +42,5 @@ type Options struct {
 	Tick   time.Duration // period of the cheap figures: 1 s
 	Scan   time.Duration // shortest period of a worker's page scan: 10 s
 	Exact  time.Duration // period of the dear figures, smaps_rollup: 60 s
-	Settle time.Duration // quiet time after the set of ready workers changed, before the dear figures are read again: 1 s
+	Settle time.Duration // quiet time after the ready workers changed until the dear figures are read again: 1 s
 }

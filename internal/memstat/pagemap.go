@@ -3,13 +3,12 @@
 
 package memstat
 
-// The page scan by reading /proc/PID/pagemap: before Linux 6.7, and for what PAGEMAP_SCAN does not tell. It does not tell
-// huge pages, and only root would see the zero page (which a mapping of a segment does not have).
+// The page scan by reading /proc/PID/pagemap: before Linux 6.7, and for what PAGEMAP_SCAN does not tell. It does not
+// tell huge pages, and only root would see the zero page (which a mapping of a segment does not have).
 
 import (
 	"encoding/binary"
 	"errors"
-	"io"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,7 +55,7 @@ func (s *scanner) readRange(fd int, m mapping, start, end uint64, forked bool, o
 		case err != nil:
 			return err
 		case n == 0: // the address space is gone
-			return io.ErrUnexpectedEOF
+			return unix.ESRCH
 		default:
 			done += n
 		}

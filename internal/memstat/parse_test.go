@@ -32,7 +32,8 @@ func fixture(t testing.TB, name string) []byte {
 func TestStatusIsReadInBytes(t *testing.T) {
 	for name, want := range map[string]status{
 		"linux-5.4/status": {
-			parent: 4200, rssAnon: 8704 << 10, rssFile: 5984 << 10, rssShmem: 98656 << 10, pageTables: 320 << 10, swap: 64 << 10,
+			parent: 4200, rssAnon: 8704 << 10, rssFile: 5984 << 10, rssShmem: 98656 << 10,
+			pageTables: 320 << 10, swap: 64 << 10,
 		},
 		"linux-6.18/status": {
 			parent: 20750, rssAnon: 6880 << 10, rssFile: 6672 << 10, rssShmem: 1024 << 10, pageTables: 68 << 10,
@@ -129,11 +130,11 @@ func FuzzParsers(f *testing.F) {
 	f.Add([]byte("ffffffffffffffff-fffffffffffffffff r--p 0 0:0 0 "))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, _ := parseStatus(text)
-		if s.rssAnon < 0 || s.rssFile < 0 || s.rssShmem < 0 || s.pageTables < 0 || s.swap < 0 || s.rss() < 0 {
+		if min(s.rssAnon, s.rssFile, s.rssShmem, s.pageTables, s.swap, s.rss()) < 0 {
 			t.Errorf("negative: %+v", s)
 		}
 		r, _ := parseRollup(text)
-		if r.rss < 0 || r.pss < 0 || r.pssAnon < 0 || r.pssFile < 0 || r.pssShmem < 0 || r.privateClean < 0 || r.privateDirty < 0 {
+		if min(r.rss, r.pss, r.pssAnon, r.pssFile, r.pssShmem, r.privateClean, r.privateDirty) < 0 {
 			t.Errorf("negative: %+v", r)
 		}
 		for _, m := range appendMappings(nil, text, func(uint64, uint64) bool { return true }) {

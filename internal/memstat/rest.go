@@ -5,8 +5,8 @@ package memstat
 
 // From what was read to a worker's figures: pure arithmetic.
 
-// rest is the memory of a tree outside the segments, as T2 found it. It stands until the next T2, while the segments' part
-// is counted anew whenever anyone's pages were.
+// rest is the memory of a tree outside the segments, as T2 found it. It stands until the next T2, while the segments'
+// part is counted anew whenever anyone's pages were.
 type rest struct {
 	rollup         // of the whole tree, segments included
 	rssShmem int64 // RssShmem at that moment
@@ -44,18 +44,18 @@ func (w *worker) segments(page int64) (sum segmentsPart, known bool) {
 // settle takes the segments' part out of the rollup. Copies made by writing are in Pss_Anon, the segments' own pages in
 // Pss_Shmem.
 //
-// What the kernel had counted for the segments at that moment is what the sweep gives, if nobody's pages changed since they
-// were scanned. Where the other workers' scans are older, or a process outside the fleet maps the data, the two may differ by
-// much more than the rest is large, so each result is held within bounds that follow from this worker's own figures alone.
-// settle reports whether the two agreed.
+// What the kernel had counted for the segments at that moment is what the sweep gives, if nobody's pages changed
+// since they were scanned. Where the other workers' scans are older, or a process outside the fleet maps the data,
+// the two may differ by much more than the rest is large, so each result is held within bounds that follow from this
+// worker's own figures alone. settle reports whether the two agreed.
 func (r *rest) settle(seg segmentsPart) (agreed bool) {
 	// Other shared memory has at most as many bytes as RssShmem has beyond the segments: usually none at all.
 	shmem := r.pssShmem - int64(seg.share)
 	otherShmem := clamp(shmem, 0, max(0, r.rssShmem-seg.present))
 	r.shared = r.pssFile + otherShmem
 	r.pss = max(0, r.pssAnon-int64(seg.copiesShare)) + r.shared
-	// Of memory with this Rss and Pss, USS is at most the Pss; and as a shared page counts at most half in Pss, it is at
-	// least 2 × Pss − Rss.
+	// Of memory with this Rss and Pss, USS is at most the Pss; and as a shared page counts at most half in Pss, it is
+	// at least 2 × Pss − Rss.
 	rss := r.rss - seg.present - seg.copies
 	private := r.privateClean + r.privateDirty - seg.alone - seg.copiesAlone
 	r.uss = clamp(private, max(0, 2*r.pss-rss), r.pss)

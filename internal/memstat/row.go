@@ -70,8 +70,8 @@ func (w *worker) addData(data []WorkerData, scanner string, page int64) {
 	}
 }
 
-// addRest fills in what needs T2. Where the pages of the segments could not be counted, PSS and USS are the kernel's own
-// at that moment.
+// addRest fills in what needs T2. Where the pages of the segments could not be counted, PSS and USS are the kernel's
+// own at that moment.
 func (w *worker) addRest(out *Worker, seg segmentsPart, counted bool) {
 	if !counted || !w.rest.settled {
 		out.PSS, out.USS = new(w.rest.rollup.pss), new(w.rest.privateClean+w.rest.privateDirty)

@@ -85,6 +85,9 @@ func TestAWorkerIsMeasuredWhenItIsHandedOverAndExactWhenItIsReady(t *testing.T) 
 	s.Update([]Target{w}, []Segment{seg})
 	row := until(t, s, "exact sample", func(f *Fleet) bool { return f.Workers[w.Key].Sample.Exact }).Workers[w.Key]
 	checkNear(t, "data pss", row.Data[0].PSS, seg.Size, 0)
+	if got := s.Latest().Allocated[seg.SegKey]; got != seg.Size {
+		t.Errorf("%d bytes are allocated, want %d", got, seg.Size)
+	}
 	if row.StartedAt == nil || time.Since(*row.StartedAt) > time.Hour {
 		t.Errorf("started at %v", row.StartedAt)
 	}
@@ -94,12 +97,11 @@ func TestAWorkerIsMeasuredWhenItIsHandedOverAndExactWhenItIsReady(t *testing.T) 
 
 func TestRunMeasuresItselfAndEndsWithNothingOpen(t *testing.T) {
 	ignore := goleak.IgnoreCurrent()
-	before := openDescriptors(t)
 	seg, f := newSegment(t, "seg", 256)
 	c := start(t, f)
 	c.do("shared 3 0 256", "touch 0 0 256")
 	s := New(Options{Tick: 5 * time.Millisecond, Scan: 10 * time.Millisecond, Exact: 20 * time.Millisecond, Budget: 1})
-	during := openDescriptors(t)
+	before := openDescriptors(t)
 	stop := running(t, s)
 	s.Update([]Target{target(0, c, seg)}, []Segment{seg})
 	ticks := 0
@@ -110,7 +112,7 @@ func TestRunMeasuresItselfAndEndsWithNothingOpen(t *testing.T) {
 		}
 		return ticks > 10
 	})
-	if fleet.Self.RSS == nil || fleet.Self.PSS == nil || fleet.Self.CPUSeconds == nil || *fleet.Self.RSS < *fleet.Self.PSS {
+	if self := fleet.Self; self.RSS == nil || self.PSS == nil || self.CPUSeconds == nil || *self.RSS < *self.PSS {
 		t.Errorf("self = %+v", fleet.Self)
 	}
 	if fleet.Host.Total == nil || fleet.Host.Available == nil || *fleet.Host.Total < *fleet.Host.Available {
@@ -120,8 +122,8 @@ func TestRunMeasuresItselfAndEndsWithNothingOpen(t *testing.T) {
 		t.Errorf("cost = %+v", c)
 	}
 	stop()
-	if got := openDescriptors(t); got != during {
-		t.Errorf("%d descriptors are open, %d were before Run (%d before the test)", got, during, before)
+	if got := openDescriptors(t); got != before {
+		t.Errorf("%d descriptors are open, %d were before Run", got, before)
 	}
 	c.end()
 	goleak.VerifyNone(t, ignore)

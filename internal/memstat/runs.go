@@ -22,8 +22,8 @@ const (
 const classBits = 3
 
 // runs is a list of runs from page 0 on, each a uvarint of length<<classBits | class. A segment that is wholly mapped
-// takes a few bytes, and the worst case, every page unlike the one before, one byte a page (256 KiB for a GiB); so the list
-// needs no limit behind which figures would become estimates.
+// takes a few bytes, and the worst case, every page unlike the one before, one byte a page (256 KiB for a GiB); so
+// the list needs no limit behind which figures would become estimates.
 type runs []byte
 
 // runWriter builds runs.

@@ -42,15 +42,16 @@ func New(o Options) *Sampler {
 	s.state = newState(o.Proc)
 	s.patience = o.Tick
 	s.latest.Store(&Fleet{
-		Workers: map[Key]*Worker{},
-		Huge:    map[SegKey]int64{},
-		Cost:    Cost{Interval: o.Scan.Seconds(), Budget: o.Budget},
+		Workers:   map[Key]*Worker{},
+		Allocated: map[SegKey]int64{},
+		Huge:      map[SegKey]int64{},
+		Cost:      Cost{Interval: o.Scan.Seconds(), Budget: o.Budget},
 	})
 	return s
 }
 
-// Update tells which workers and segments are live now, all of them. It replaces what was told before, never blocks, and
-// may be called from any goroutine. The slices belong to the sampler from then on.
+// Update tells which workers and segments are live now, all of them. It replaces what was told before, never blocks,
+// and may be called from any goroutine. The slices belong to the sampler from then on.
 func (s *Sampler) Update(targets []Target, segments []Segment) {
 	s.mu.Lock()
 	s.news = &news{targets: targets, segments: segments}

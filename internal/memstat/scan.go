@@ -3,8 +3,8 @@
 
 package memstat
 
-// The page scan by PAGEMAP_SCAN (Linux 6.7) on /proc/PID/pagemap. It counts by page table entries, so it holds on kernels
-// built with CONFIG_NO_PAGE_MAPCOUNT too, and is not diluted by processes outside the fleet.
+// The page scan by PAGEMAP_SCAN (Linux 6.7) on /proc/PID/pagemap. It counts by page table entries, so it holds on
+// kernels built with CONFIG_NO_PAGE_MAPCOUNT too, and is not diluted by processes outside the fleet.
 
 import (
 	"errors"
@@ -82,8 +82,8 @@ func (s *scanner) name() string {
 	return pagemapScan
 }
 
-// scan appends the pages of one mapping to out. fd is the /proc/PID/pagemap of its process. With forked set, copies that
-// another process has too are told apart from those of this process alone, by a second look at them.
+// scan appends the pages of one mapping to out. fd is the /proc/PID/pagemap of its process. With forked set, copies
+// that another process has too are told apart from those of this process alone, by a second look at them.
 func (s *scanner) scan(fd int, m mapping, forked bool, out *runWriter) error {
 	if !s.ioctl {
 		return s.readMapping(fd, m, forked, out)
@@ -123,9 +123,9 @@ func pause() {
 	_ = unix.Nanosleep(&t, nil)
 }
 
-// call makes one PAGEMAP_SCAN over addresses [start, end), at most scanBytes of them. The result is good until the next
-// call. There is room for a region a page, so one call is enough; to continue at walk_end would be wrong, since the kernel
-// leaves a stale one behind when it found more than 512 regions (seen on Linux 6.18).
+// call makes one PAGEMAP_SCAN over addresses [start, end), at most scanBytes of them. The result is good until the
+// next call. There is room for a region a page, so one call is enough; to continue at walk_end would be wrong, since
+// the kernel leaves a stale one behind when it found more than 512 regions (seen on Linux 6.18).
 func (s *scanner) call(fd int, start, end, interest uint64) ([]scanRegion, error) {
 	arg := scanArg{
 		start: start, end: end,

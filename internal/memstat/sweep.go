@@ -7,14 +7,18 @@ package memstat
 
 import "math"
 
-// layer is the runs of one process over one segment, or over as much of it as does not overlap: a process that maps a page
-// twice has it in two layers. owner numbers the worker that the process belongs to.
+// layer is the runs of one process over one segment, or over as much of it as does not overlap: a process that maps a
+// page twice has it in two layers. owner numbers the worker that the process belongs to.
 type layer struct {
 	owner int
 	runs  runs
 }
 
 // holding is what one owner has of a segment, in pages.
+//
+// Of a shared copy the kernel tells only root with whom it is shared, so all processes of an owner that share a copy
+// of the same page are taken to share the same one. With four or more they may be two pairs, of a parent that forked,
+// wrote again and forked again; then copiesShare is too low by the second copy.
 type holding struct {
 	present     uint64  // the segment's own pages, once for each mapping
 	share       float64 // each of them divided by its number of mappings in the fleet

@@ -8,7 +8,6 @@ package memstat
 import (
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,8 +39,8 @@ func (r *textReader) pread(fd int) ([]byte, error) {
 	}
 }
 
-// file opens, reads and closes one file. The error wraps what the kernel said: ESRCH and ENOENT mean that the process is
-// gone, EACCES that it may not be looked into.
+// file opens, reads and closes one file. The error wraps what the kernel said: ESRCH and ENOENT mean that the process
+// is gone, EACCES that it may not be looked into.
 func (r *textReader) file(path string) ([]byte, error) {
 	fd, err := openProc(path)
 	if err != nil {
@@ -55,8 +54,8 @@ func (r *textReader) file(path string) ([]byte, error) {
 	return text, nil
 }
 
-// openProc opens a file of /proc for reading. Every open of this package goes through it: it is the place where a worker
-// of another uid will be opened with that uid (DESIGN section 6).
+// openProc opens a file of /proc for reading. Every open of this package goes through it: it is the place where a
+// worker of another uid will be opened with that uid (DESIGN section 6).
 func openProc(path string) (int, error) {
 	for {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -74,7 +73,7 @@ func cannotRead(path string, err error) error { return fmt.Errorf("cannot read %
 
 // gone tells whether err says that the process has ended, which is no failure of the reading.
 func gone(err error) bool {
-	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT)
 }
 
 // callTimer remembers the longest single call.

@@ -43,10 +43,12 @@ type Memory struct {
 
 // Totals works the account out.
 func Totals(in Account) Memory {
-	zero := func() *int64 { return new(int64) }
-	m := Memory{Data: in.Data, Supervisor: in.Supervisor}
-	m.RSS, m.PSS, m.USS, m.Private, m.PageTables, m.Mapped, m.COW = zero(), zero(), zero(), zero(), zero(), zero(), zero()
-	others := zero()
+	m := Memory{
+		Data: in.Data, Supervisor: in.Supervisor,
+		RSS: new(int64), PSS: new(int64), USS: new(int64), Private: new(int64), PageTables: new(int64),
+		Mapped: new(int64), COW: new(int64),
+	}
+	others := new(int64)
 	for _, w := range in.Workers {
 		if w == nil {
 			w = &Worker{Data: []WorkerData{{}}}
@@ -85,14 +87,14 @@ func Totals(in Account) Memory {
 // counterfactual says what Saved and SavedFull compare with.
 func counterfactual(in Account, m Memory) string {
 	if in.Newest == 0 {
-		return "There is no dataset, so nothing is shared through preforkd."
+		return "nothing is compared: there is no dataset."
 	}
 	if m.Mapped == nil || m.COW == nil {
-		return "Not known until the pages of every worker have been counted."
+		return "not known until the pages of every worker have been counted."
 	}
-	return fmt.Sprintf("The data is in memory once: %s. saved: if each of the %s had its own copy of just the pages that it "+
-		"maps now, copies would take %s. saved_full: if each of the %d ready ones had loaded all of it, less the %s that they "+
-		"copied by writing.", size(in.Data), plural(len(in.Workers), "worker"), size(*m.Mapped), in.Ready, size(*m.COW))
+	return fmt.Sprintf("saved compares with %s that each hold a copy of just the pages they map now (%s in all, "+
+		"instead of %s once), saved_full with %d ready that each loaded all of it, less the %s copied by writing.",
+		plural(len(in.Workers), "worker"), size(*m.Mapped), size(in.Data), in.Ready, size(*m.COW))
 }
 
 func size(bytes int64) string { return humanize.IBytes(uint64(max(0, bytes))) }

@@ -18,7 +18,9 @@ func oneOfEight() *Worker {
 		RSS: new(int64(gib + 16<<20)), PSS: new(int64(gib/8 + 11<<20)), USS: new(int64(10 << 20)),
 		Private: new(int64(10 << 20)), PageTables: new(int64(2 << 20)), OtherShared: new(int64(1 << 20)),
 		Mapped: new(int64(gib)),
-		Data:   []WorkerData{{Name: "emb", Version: 1, RSS: new(int64(gib)), PSS: new(int64(gib / 8)), COW: new(int64(0))}},
+		Data: []WorkerData{{
+			Name: "emb", Version: 1, RSS: new(int64(gib)), PSS: new(int64(gib / 8)), COW: new(int64(0)),
+		}},
 	}
 }
 
@@ -66,8 +68,8 @@ func TestAnUnknownPartMakesItsSumsUnknown(t *testing.T) {
 		in := eight()
 		spoil(&in)
 		got := Totals(in)
-		if got.Mapped != nil || got.Saved != nil || got.SavedFull != nil || got.SavedRatio != nil || got.Copies != nil ||
-			got.Used != nil || got.WithoutSharing != nil || got.COW != nil {
+		if got.Mapped != nil || got.Saved != nil || got.SavedFull != nil || got.SavedRatio != nil ||
+			got.Copies != nil || got.Used != nil || got.WithoutSharing != nil || got.COW != nil {
 			t.Errorf("%s: %+v", name, got)
 		}
 		if got.Data != gib || *got.Supervisor != 12<<20 {

@@ -127,8 +127,8 @@ func (r *reader) status(w *worker) (changed bool) {
 	return changed
 }
 
-// sample is T1 of the tree, with dear set together with T2. segments are those of w.Versions. It reports false when it was
-// interrupted, which leaves the worker as one that was never scanned.
+// sample is T1 of the tree, with dear set together with T2. segments are those of w.Versions. It reports false when
+// it was interrupted, which leaves the worker as one that was never scanned.
 func (r *reader) sample(w *worker, segments []Segment, dear bool, now time.Time) bool {
 	begun := time.Now()
 	w.scanErr, w.scanCost, w.counted, w.tree = nil, 0, false, debounce{}

@@ -10,6 +10,8 @@ package memstat
 type rest struct {
 	rollup         // of the whole tree, segments included
 	rssShmem int64 // RssShmem at that moment
+	rssAnon  int64 // RssAnon at that moment
+	copies   int64 // copied pages of the segments in it
 	settled  bool
 	shared   int64 // Pss_File + Pss_Shmem outside the segments
 	pss, uss int64 // outside the segments
@@ -59,8 +61,15 @@ func (r *rest) settle(seg segmentsPart) (agreed bool) {
 	rss := r.rss - seg.present - seg.copies
 	private := r.privateClean + r.privateDirty - seg.alone - seg.copiesAlone
 	r.uss = clamp(private, max(0, 2*r.pss-rss), r.pss)
+	r.copies = seg.copies
 	r.settled = true
 	return near(shmem, otherShmem) && near(private, r.uss)
+}
+
+// drift is by how much anonymous memory outside the segments has changed since T2, going by T0: so PSS and USS need not
+// wait a minute for a worker that grew. In a process that shares no anonymous memory all of it is in both.
+func (r *rest) drift(rssAnon int64, seg segmentsPart) int64 {
+	return (rssAnon - r.rssAnon) - (seg.copies - r.copies)
 }
 
 // near allows for the kernel's rounding to KiB and for pages touched between two readings.

@@ -77,8 +77,13 @@ func (w *worker) addRest(out *Worker, seg segmentsPart, counted bool) {
 		out.PSS, out.USS = new(w.rest.rollup.pss), new(w.rest.privateClean+w.rest.privateDirty)
 		return
 	}
-	out.PSS = new(w.rest.pss + int64(math.Round(seg.share+seg.copiesShare)))
-	out.USS = new(w.rest.uss + seg.alone + seg.copiesAlone)
+	pss, uss := w.rest.pss, w.rest.uss
+	if len(w.members) == 1 {
+		drift := w.rest.drift(w.members[0].now.rssAnon, seg)
+		pss, uss = max(0, pss+drift), max(0, uss+drift)
+	}
+	out.PSS = new(pss + int64(math.Round(seg.share+seg.copiesShare)))
+	out.USS = new(uss + seg.alone + seg.copiesAlone)
 	out.OtherShared = new(w.rest.shared)
 }
 

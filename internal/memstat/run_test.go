@@ -164,3 +164,22 @@ func TestUpdateMayComeFromAnywhereAtAnyTime(t *testing.T) {
 		return true
 	})
 }
+
+func TestPSSFollowsAWorkerThatGrowsWithoutAnotherRollup(t *testing.T) {
+	seg, f := newSegment(t, "seg", 256)
+	c := start(t, f)
+	c.do("shared 3 0 256", "touch 0 0 256")
+	s := New(Options{Tick: 5 * time.Millisecond, Scan: time.Hour, Exact: 2 * time.Hour})
+	running(t, s)
+	w := target(0, c, seg)
+	s.Update([]Target{w}, []Segment{seg})
+	row := func(f *Fleet) *Worker { return f.Workers[w.Key] }
+	before := row(until(t, s, "exact sample", func(f *Fleet) bool { return row(f) != nil && row(f).Sample.Exact }))
+	const grown = 16 << 20
+	c.do("anon 16777216")
+	after := row(until(t, s, "larger PSS", func(f *Fleet) bool { return *row(f).PSS >= *before.PSS+grown }))
+	checkNear(t, "growth of USS", new(*after.USS-*before.USS), *after.PSS-*before.PSS, 0)
+	if *after.Sample.At != *before.Sample.At {
+		t.Error("the worker was sampled again")
+	}
+}

@@ -174,6 +174,7 @@ func (w *worker) sum() *rest {
 	for _, m := range w.members {
 		out.add(m.rollup)
 		out.rssShmem += m.now.rssShmem
+		out.rssAnon += m.now.rssAnon
 	}
 	return out
 }

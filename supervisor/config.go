@@ -145,7 +145,10 @@ func (c Config) parse() (*parsed, error) {
 	}
 	for _, d := range p.Data {
 		spec, err := dataset.ParseSpec(d.Name + "=" + d.Source)
-		note(err)
+		if err != nil {
+			note(err)
+			continue
+		}
 		p.data = append(p.data, spec)
 	}
 	note(dataset.CheckNames(p.data))

@@ -85,6 +85,21 @@ func TestFilesBeyondTheHeadroomAreRefusedBeforeAByteIsLoaded(t *testing.T) {
 	load(t, l, Spec{"one", small})
 }
 
+func TestAFileLargerThanThisMachineIsRefused(t *testing.T) {
+	leavesNothing(t)
+	path := writeFile(t, "x", nil)
+	if err := os.Truncate(path, 8<<40); err != nil {
+		t.Skipf("no sparse file of 8 TiB here: %v", err)
+	}
+	l := &Loader{Free: host.Host{}.Free}
+	got := refused(t, l, Spec{"emb", path})
+	if !strings.HasPrefix(got, `cannot load dataset "emb": needs 8.0 TiB, but only `) {
+		t.Error(got)
+	}
+	t.Log(got)
+	load(t, l, Spec{"emb", writeFile(t, "x", noise(100))})
+}
+
 func TestTheHeadroomIsUsedToItsLastPage(t *testing.T) {
 	leavesNothing(t)
 	free, _ := machine(t, 10<<20)

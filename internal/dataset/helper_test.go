@@ -206,5 +206,8 @@ func refused(t *testing.T, l *Loader, specs ...Spec) string {
 	if typed := new(Error); !errors.As(err, &typed) || len(typed.Names) == 0 {
 		t.Errorf("%T names no dataset", err)
 	}
+	if ctx.Err() != nil {
+		t.Error("it ended only with the time of the test")
+	}
 	return err.Error()
 }

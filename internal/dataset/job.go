@@ -23,6 +23,9 @@ type job struct {
 func (l *Loader) prepare(ctx context.Context, specs []Spec) (jobs []*job, err error) {
 	var names []string
 	for _, s := range specs {
+		if err := checkName(s.Name); err != nil {
+			return nil, &Error{Names: []string{s.Name}, Err: err}
+		}
 		names = append(names, s.Name)
 	}
 	if err := CheckNames(specs); err != nil {

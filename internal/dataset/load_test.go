@@ -199,6 +199,7 @@ func TestLoadChecksEverythingBeforeItReadsOrStartsAnything(t *testing.T) {
 		{Spec{"bad", writeFile(t, "o", npy(header("'|O'", "()"), 8))}, "never unpickles"},
 		{Spec{"bad", "-"}, `dataset "bad": standard input: is closed or empty`},
 		{Spec{"good", "x"}, "two datasets named"},
+		{Spec{"Not a name", "x"}, "it must match"},
 		{Spec{"bad", "https://u:secret@h/"}, "not supported"},
 	} {
 		got := refused(t, l, good, command, c.bad)

@@ -94,15 +94,12 @@ func (s Spec) checkSource() error {
 	return nil
 }
 
-// CheckNames refuses names that are no names, and specs that cannot live side by side: equal names, names whose
-// variables collide (a-b and a_b), and standard input used twice.
+// CheckNames refuses specs that cannot live side by side: equal names, names whose variables collide (a-b and a_b), and
+// standard input used twice.
 func CheckNames(specs []Spec) error {
 	variables := make(map[string]string, len(specs))
 	stdin := ""
 	for _, s := range specs {
-		if err := checkName(s.Name); err != nil {
-			return err
-		}
 		v := contract.Variable(s.Name)
 		switch other, taken := variables[v]; {
 		case taken && other == s.Name:

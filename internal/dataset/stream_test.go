@@ -256,6 +256,20 @@ func waitUntilBlocked(t *testing.T, source string) {
 	})
 }
 
+func TestCancellingEndsTheReadingOfAFile(t *testing.T) {
+	leavesNothing(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &Loader{OnProgress: func(_ string, loaded, _ int64) {
+		if loaded > 0 {
+			cancel()
+		}
+	}}
+	_, err := l.Load(ctx, []Spec{{"a", writeFile(t, "x", noise(4*progressStep))}})
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "interrupted after 4.0 MiB") {
+		t.Error(err)
+	}
+}
+
 func TestACancelledContextLoadsNothing(t *testing.T) {
 	leavesNothing(t)
 	ctx, cancel := context.WithCancel(context.Background())

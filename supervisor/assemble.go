@@ -17,8 +17,8 @@ import (
 	"github.com/preforkd/preforkd/internal/memstat"
 )
 
-// Snapshot returns the present state with the newest figures. The caller owns it. It may be called before, during and
-// after Run, as often as wanted.
+// Snapshot returns the present state with the newest figures. Nobody changes it any more, and callers must not: parts of it
+// are shared. It may be called before, during and after Run, as often as wanted.
 func (s *Supervisor) Snapshot() *Snapshot {
 	v, measured := s.view.Load(), s.sampler.Latest()
 	snap := &Snapshot{
@@ -45,6 +45,9 @@ func (s *Supervisor) supervised(v *view, measured *memstat.Fleet) Supervised {
 		fleet.Idle: StateLoading, fleet.Starting: StateStarting, fleet.Running: StateRunning,
 		fleet.Stopping: StateStopping, fleet.Stopped: StateStopped,
 	}[v.state.Phase]
+	if state == StateStopped && v.lingering {
+		state = StateStopping
+	}
 	return Supervised{
 		PID: os.Getpid(), Version: s.config.Version, Name: s.config.Name, State: state,
 		StartedAt: s.started, Uptime: seconds(time.Since(s.started)),
@@ -88,10 +91,10 @@ func (v *view) data(measured *memstat.Fleet) []Data {
 // rows are those of one slot: one for each live process tree, or one without.
 func (v *view) rows(slot int, measured *memstat.Fleet) []Worker {
 	s := &v.state.Slots[slot]
-	common := Worker{ID: slot, RespawnCount: s.Respawns, LastExit: v.exits[slot], PIDs: []int{}, Data: []WorkerData{}}
+	common := Worker{ID: slot, RespawnCount: s.Respawns, LastExit: v.ended[slot].exit, PIDs: []int{}, Data: []WorkerData{}}
 	if len(s.Workers) == 0 {
 		row := common
-		row.Status, row.Incarnation = StatusBackoff, s.NextIncarnation-1
+		row.Status, row.Incarnation, row.LastSpawn = StatusBackoff, s.NextIncarnation-1, v.ended[slot].spawned
 		row.Sample.Error = "no process"
 		return []Worker{row}
 	}

@@ -30,10 +30,10 @@ type Config struct {
 	Env     []string // NAME=VALUE to add, with placeholders
 	User    *User    // whom the workers run as: the supervisor's user
 
-	Workers int    // slots, at least 1
-	Data    []Data // datasets; only Name and Source are read
-	Listen  []string
-	// Inherited are sockets that this process was started with (systemd's LISTEN_FDS); New takes them over.
+	Workers int      // slots, at least 1
+	Data    []Source // datasets
+	Listen  []string // [NAME=]ADDR: host:port, unix:/path, fd://N
+	// Inherited are sockets that this process was started with (systemd's LISTEN_FDS); Run takes them over.
 	Inherited []Inherited
 
 	Ready        string         // auto, notify or alive:DURATION: auto
@@ -54,6 +54,9 @@ type Config struct {
 	// each SIGCHLD. Not for programs that start other children: those would be reaped too.
 	ReapOrphans bool
 }
+
+// Source is a dataset to load: a path, "-" for standard input, or "cmd:COMMAND" for a command's output (docs/data.md).
+type Source struct{ Name, Source string }
 
 // User is an identity for workers. Home and Name set HOME, USER and LOGNAME when they are not empty.
 type User struct {

@@ -23,12 +23,18 @@ import (
 	"github.com/preforkd/preforkd/internal/process"
 )
 
-// version is one load of a dataset. The loop closes its segment when no worker has it and it is not the newest.
+// version is one load of a dataset.
 type version struct {
 	*dataset.Loaded
 	number int
-	links  []string // names in the run dir, removed before the descriptor is closed: its number may be used again
+	link   string   // its own name in the run dir; empty without one
 	paths  []string // what a worker may try, best first
+}
+
+// loadResult is what the loader came to.
+type loadResult struct {
+	loaded []*dataset.Loaded
+	err    error
 }
 
 // loadState is the progress of one dataset's load, written by the loader.
@@ -37,9 +43,8 @@ type loadState struct {
 	loaded, total atomic.Int64 // bytes; total is -1 while unknown
 }
 
-// startLoading loads everything beside the loop, which boots the fleet or ends it. The channel is closed when the loader
-// has ended and all it started is gone.
-func (l *loop) startLoading() <-chan struct{} {
+// startLoading loads everything beside the loop, which gets the result when all that the loader started is gone.
+func (l *loop) startLoading() <-chan loadResult {
 	ctx, cancel := context.WithCancel(l.ctx)
 	l.abort = cancel
 	progress := make(map[string]*loadState, len(l.config.data))
@@ -57,12 +62,11 @@ func (l *loop) startLoading() <-chan struct{} {
 			progress[name].total.Store(total)
 		},
 	}
-	done := make(chan struct{})
+	done := make(chan loadResult, 1)
 	go func() {
-		defer close(done)
 		defer cancel()
 		loaded, err := loader.Load(ctx, l.config.data)
-		l.post(func(l *loop) { l.dataLoaded(loaded, err) })
+		done <- loadResult{loaded, err}
 	}()
 	return done
 }
@@ -74,16 +78,16 @@ func (l *loop) stopLoading() {
 	}
 }
 
-func (l *loop) dataLoaded(loaded []*dataset.Loaded, err error) {
-	l.loading = nil
-	if err != nil {
-		if !errors.Is(err, context.Canceled) {
-			l.failed = fail(KindData, err)
+func (l *loop) dataLoaded(result loadResult) {
+	l.loading, l.roster = nil, true
+	if result.err != nil {
+		if !errors.Is(result.err, context.Canceled) {
+			l.failed = fail(KindData, result.err)
 		}
 		l.step(fleet.Stop{})
 		return
 	}
-	for i, d := range loaded {
+	for i, d := range result.loaded {
 		v := &version{Loaded: d, number: 1}
 		l.link(v, i)
 		l.versions = append(l.versions, v)
@@ -91,18 +95,14 @@ func (l *loop) dataLoaded(loaded []*dataset.Loaded, err error) {
 	l.step(fleet.Boot{}) // does nothing when a stop came first
 }
 
-// newest returns the newest version of each dataset in --data order; nothing before they are loaded.
+// newest returns the newest version of each dataset in --data order, nil for one that is not loaded yet.
 func (l *loop) newest() []*version {
-	var list []*version
-	for _, spec := range l.config.data {
-		var found *version
-		for _, v := range l.versions {
+	list := make([]*version, len(l.config.data))
+	for i, spec := range l.config.data {
+		for _, v := range l.versions { // oldest first: the last one stays
 			if v.Name == spec.Name {
-				found = v
+				list[i] = v
 			}
-		}
-		if found != nil {
-			list = append(list, found)
 		}
 	}
 	return list
@@ -121,27 +121,32 @@ func (l *loop) link(v *version, index int) {
 	if l.config.RunDir == nil {
 		return
 	}
-	named, newest := v.Name+".v"+strconv.Itoa(v.number)+v.Ext, v.Name+v.Ext
-	for _, link := range []string{named, newest} {
-		if err := l.config.RunDir.SetLink(link, target); err != nil {
-			l.config.Log.Warn("workers get the dataset by descriptor only", "dataset", v.Name, "error", err)
-			return
-		}
-		v.links = append(v.links, link)
+	link := v.Name + ".v" + strconv.Itoa(v.number) + v.Ext
+	err := l.config.RunDir.SetLink(link, target)
+	if err == nil {
+		v.link = link
+		v.paths = append([]string{l.config.RunDir.DataPath(link)}, v.paths...)
+		err = l.config.RunDir.SetLink(v.newestLink(), target)
 	}
-	v.paths = append([]string{l.config.RunDir.DataPath(named)}, v.paths...)
+	if err != nil {
+		l.config.Log.Warn("workers may get a dataset by descriptor only", "dataset", v.Name, "error", err)
+	}
 }
 
+// newestLink is the name that always leads to the newest version.
+func (v *version) newestLink() string { return v.Name + v.Ext }
+
+// closeData gives everything up. Links go before their descriptor is closed: its number may be used again at once.
 func (l *loop) closeData() {
 	for _, v := range l.versions {
-		for _, link := range v.links {
-			if err := l.config.RunDir.RemoveLink(link); err != nil {
+		if v.link != "" {
+			if err := errors.Join(l.config.RunDir.RemoveLink(v.link), l.config.RunDir.RemoveLink(v.newestLink())); err != nil {
 				l.config.Log.Warn("a link is left behind", "error", err)
 			}
 		}
 		v.Segment.Close()
 	}
-	l.versions = nil
+	l.versions, l.roster = nil, true
 	l.publish()
 }
 
@@ -162,15 +167,10 @@ func (l *loop) startProducer(ctx context.Context, command string) (dataset.Produ
 			log = l.config.WorkerLog
 		}
 		var producer *process.Producer
-		reaped := func() { l.post(func(l *loop) { delete(l.running, producer.PID); l.reapOrphans() }) }
+		reaped := func() { l.post(func(l *loop) { l.reaped(producer.Process) }) }
 		producer, err := process.StartProducer(command, "", contract.BaseEnv(l.config.Environ), log, reaped)
 		if err == nil {
-			l.running[producer.PID] = true
-			l.groups++
-			go func() {
-				<-producer.Gone()
-				l.post(func(l *loop) { l.groups--; l.reapOrphans() })
-			}()
+			l.keep(producer.Process)
 		}
 		answers <- answer{producer, err}
 	})

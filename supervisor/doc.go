@@ -12,11 +12,14 @@
 //
 // The goroutines are: the loop (Run's own); the loader, until the data is there; one for each process that waits for
 // its end (parked in the netpoller, no thread) and one that copies its standard error; one for each notify socket; one
-// that probes a starting worker; one sampler. Run returns when all of them have ended and no process is left.
+// that probes a starting worker; one sampler. Run returns when the loader and the sampler have ended and no process of a
+// worker's group is left; the others end by themselves right after. (A process that left its group, by setsid, and holds a
+// worker's standard error keeps its copier alive.)
 //
 // # As a library
 //
 // The program calls Stage first of all in main: workers pass through it between fork and exec. The package reads no
 // environment variables or flags, catches no signals, and becomes a subreaper only if Config.ReapOrphans says so. It
-// writes to Config.Log and Config.WorkerLog alone.
+// writes to Config.Log and Config.WorkerLog alone (without WorkerLog, what commands of cmd: sources say goes to standard
+// error, as the workers' does).
 package supervisor

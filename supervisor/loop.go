@@ -24,7 +24,7 @@ type loop struct {
 	*Supervisor
 	ctx     context.Context // ends with Run: what waits on behalf of the loop waits on it
 	state   fleet.State
-	queue   []fleet.Event // events that came up while a step was under way
+	queue   []decision // what came up while a step was under way
 	busy    bool
 	sockets *listen.Set
 
@@ -32,10 +32,13 @@ type loop struct {
 	versions []*version // live, datasets in order, oldest first
 	abort    context.CancelFunc
 
-	workers map[fleet.ID]*worker
-	ended   []*worker // by slot: the last one that ended
-	running map[int]bool
-	groups  int // processes whose group has not ended
+	workers   map[fleet.ID]*worker
+	ended     []*worker                 // by slot: the last one that ended
+	unreaped  map[int]*process.Process  // by pid: ours to wait for
+	processes map[*process.Process]bool // workers and producers whose group has not ended
+	hurry     bool                      // a quick stop is under way
+
+	roster bool // who is to be measured has changed since the sampler was told
 
 	woke   fleet.Time // when the loop last went to wait, by the real clock
 	paused fleet.Time // how long this process stood still, in all
@@ -53,7 +56,8 @@ func runLoop(ctx context.Context, s *Supervisor) error {
 	defer cancel()
 	l := &loop{
 		Supervisor: s, ctx: background,
-		workers: map[fleet.ID]*worker{}, ended: make([]*worker, s.config.Workers), running: map[int]bool{},
+		workers: map[fleet.ID]*worker{}, ended: make([]*worker, s.config.Workers),
+		unreaped: map[int]*process.Process{}, processes: map[*process.Process]bool{}, roster: true,
 	}
 	l.state = fleet.New(fleet.Config{
 		Workers: s.config.Workers, MaxStarting: maxStarting(), Surge: 1,
@@ -63,6 +67,7 @@ func runLoop(ctx context.Context, s *Supervisor) error {
 	})
 	defer l.closeData()
 	if err := l.prepare(); err != nil {
+		l.step(fleet.Stop{})
 		return err
 	}
 	defer l.closeSockets()
@@ -128,22 +133,23 @@ func (l *loop) check() error {
 }
 
 // wait is the loop itself.
-func (l *loop) wait(ctx context.Context, loaded <-chan struct{}) error {
+func (l *loop) wait(ctx context.Context, loaded <-chan loadResult) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	stop := ctx.Done()
 	l.woke = time.Since(l.started)
-	for l.finish == nil || l.groups > 0 || loaded != nil {
+	for l.finish == nil || len(l.processes) > 0 || loaded != nil {
 		var f func(*loop)
 		select {
 		case f = <-l.inbox:
 		case <-stop:
 			stop = nil
 			f = func(l *loop) { l.stopLoading(); l.step(fleet.Stop{}) }
-		case <-loaded:
+		case result := <-loaded:
 			loaded = nil
+			f = func(l *loop) { l.dataLoaded(result) }
 		case <-timer.C:
-			f = func(l *loop) { l.step(fleet.Tick{}) }
+			f = (*loop).tick
 		}
 		l.notePause()
 		if f != nil {
@@ -167,17 +173,36 @@ func (l *loop) notePause() {
 	}
 }
 
+// tick lets time pass for the fleet, after all news that has come already: a worker whose Ready waits in the inbox must not
+// be punished for a deadline.
+func (l *loop) tick() {
+	for range len(l.inbox) {
+		(<-l.inbox)(l)
+	}
+	l.step(fleet.Tick{})
+}
+
+// decision is an event for the fleet, and what to do between its decision and the actions.
+type decision struct {
+	event   fleet.Event
+	decided func()
+}
+
 // step lets the fleet decide about event and does what it asks for. Events that doing so brings up follow in turn.
-func (l *loop) step(event fleet.Event) {
-	l.queue = append(l.queue, event)
+func (l *loop) step(event fleet.Event) { l.stepThen(event, func() {}) }
+
+func (l *loop) stepThen(event fleet.Event, decided func()) {
+	l.queue = append(l.queue, decision{event, decided})
 	if l.busy {
 		return
 	}
 	l.busy = true
 	for len(l.queue) > 0 {
-		event, l.queue = l.queue[0], l.queue[1:]
+		next := l.queue[0]
+		l.queue = l.queue[1:]
 		var actions []fleet.Action
-		l.state, actions = fleet.Step(l.state, l.now(), event)
+		l.state, actions = fleet.Step(l.state, l.now(), next.event)
+		next.decided()
 		for _, action := range actions {
 			l.do(action)
 		}
@@ -224,7 +249,7 @@ func (l *loop) reapOrphans() {
 	if !l.config.ReapOrphans {
 		return
 	}
-	if n := process.ReapOrphans(func(pid int) bool { return l.running[pid] }); n > 0 {
+	if n := process.ReapOrphans(func(pid int) bool { return l.unreaped[pid] != nil }); n > 0 {
 		l.config.Log.Debug("reaped orphans", "count", n)
 	}
 }
@@ -233,4 +258,51 @@ func (l *loop) closeSockets() {
 	l.sockets.Close()
 	l.sockets = &listen.Set{}
 	l.publish()
+}
+
+// keep puts a process that was just started on the books until its whole group has ended.
+func (l *loop) keep(p *process.Process) {
+	l.unreaped[p.PID] = p
+	l.processes[p] = true
+	if l.hurry {
+		p.Hurry(quickTimeout)
+	}
+	go func() {
+		<-p.Gone()
+		l.post(func(l *loop) {
+			l.reaped(p)
+			delete(l.processes, p)
+			l.publish()
+		})
+	}()
+}
+
+// reaped notes that a pid is no longer ours, and looks at the orphans: an own zombie hides those behind it.
+func (l *loop) reaped(p *process.Process) {
+	if l.unreaped[p.PID] == p {
+		delete(l.unreaped, p.PID)
+	}
+	l.reapOrphans()
+}
+
+// quit is a quick stop; the second one kills. The fleet knows of its workers, not of what they leave in their groups.
+func (l *loop) quit() {
+	again := l.hurry
+	l.hurry = true
+	for p := range l.processes {
+		p.Hurry(quickTimeout)
+	}
+	l.stopLoading()
+	l.step(fleet.Quit{})
+	if again {
+		l.kill()
+	}
+}
+
+func (l *loop) kill() {
+	l.stopLoading()
+	l.step(fleet.Kill{})
+	for p := range l.processes {
+		p.Kill()
+	}
 }

@@ -42,7 +42,7 @@ func New(config Config) (*Supervisor, error) {
 		done:    make(chan struct{}),
 		sampler: memstat.New(memstat.Options{Budget: p.StatsBudget}),
 	}
-	s.view.Store(&view{state: fleet.New(fleet.Config{Workers: p.Workers}), exits: make([]*Exit, p.Workers)})
+	s.view.Store(&view{state: fleet.New(fleet.Config{Workers: p.Workers}), ended: make([]endedView, p.Workers)})
 	return s, nil
 }
 
@@ -55,20 +55,16 @@ func (s *Supervisor) Run(ctx context.Context) error {
 }
 
 // Stop asks every worker to stop and kills those that have not after StopTimeout.
-func (s *Supervisor) Stop() { s.tell(fleet.Stop{}) }
+func (s *Supervisor) Stop() { s.post(func(l *loop) { l.stopLoading(); l.step(fleet.Stop{}) }) }
 
 // Quit is Stop with a short timeout; the second one kills.
-func (s *Supervisor) Quit() { s.tell(fleet.Quit{}) }
+func (s *Supervisor) Quit() { s.post((*loop).quit) }
 
-// Kill kills every worker at once.
-func (s *Supervisor) Kill() { s.tell(fleet.Kill{}) }
+// Kill kills every worker at once, and what ended ones left in their process groups.
+func (s *Supervisor) Kill() { s.post((*loop).kill) }
 
 // ReapOrphans reaps the ended processes that nobody waits for, where Config.ReapOrphans is set. Call it at SIGCHLD.
 func (s *Supervisor) ReapOrphans() { s.post((*loop).reapOrphans) }
-
-func (s *Supervisor) tell(event fleet.Event) {
-	s.post(func(l *loop) { l.stopLoading(); l.step(event) })
-}
 
 // post has the loop call f; not at all once the loop has ended.
 func (s *Supervisor) post(f func(*loop)) {

@@ -4,10 +4,7 @@
 package supervisor_test
 
 import (
-	"bytes"
-	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -15,12 +12,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 
 	"github.com/preforkd/preforkd/internal/rundir"
 	"github.com/preforkd/preforkd/supervisor"
@@ -31,140 +25,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fleet is a supervisor that runs beside a test.
-type fleet struct {
-	*supervisor.Supervisor
-	t    *testing.T
-	err  chan error
-	log  *buffer
-	over bool
-}
-
-// buffer is an io.Writer that many write to and a test reads.
-type buffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-// run starts a fleet; the test fails if anything of it is left at its end.
-func run(t *testing.T, config supervisor.Config) *fleet {
-	t.Helper()
-	descriptors := countDescriptors(t)
-	leaks := goleak.IgnoreCurrent()
-	f := &fleet{t: t, err: make(chan error, 1), log: new(buffer)}
-	if config.WorkerLog == nil {
-		config.WorkerLog = f.log
-	}
-	if config.Environ == nil {
-		config.Environ = os.Environ()
-	}
-	s, err := supervisor.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Supervisor = s
-	go func() { f.err <- s.Run(context.Background()) }()
-	t.Cleanup(func() {
-		if !f.over {
-			f.Kill()
-			f.wait()
-		}
-		goleak.VerifyNone(t, leaks)
-		if now := countDescriptors(t); now > descriptors {
-			t.Errorf("%d descriptors before the fleet, %d after it", descriptors, now)
-		}
-		if t.Failed() {
-			t.Logf("worker output:\n%s", f.log)
-		}
-	})
-	return f
-}
-
-// wait returns what Run returned.
-func (f *fleet) wait() error {
-	f.t.Helper()
-	select {
-	case err := <-f.err:
-		f.over = true
-		return err
-	case <-time.After(30 * time.Second):
-		f.t.Fatal("Run did not return")
-		return nil
-	}
-}
-
-// until polls for a fact about the snapshot.
-func (f *fleet) until(what string, fact func(*supervisor.Snapshot) bool) *supervisor.Snapshot {
-	f.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		snap := f.Snapshot()
-		if fact(snap) {
-			return snap
-		}
-		if time.Now().After(deadline) {
-			f.t.Fatalf("not in time: %s; workers: %+v", what, snap.Workers)
-		}
-		<-time.After(5 * time.Millisecond)
-	}
-}
-
-func (f *fleet) untilReady(n int) *supervisor.Snapshot {
-	f.t.Helper()
-	return f.until(fmt.Sprintf("%d ready workers", n), func(s *supervisor.Snapshot) bool { return count(s, supervisor.StatusReady) == n })
-}
-
-func count(s *supervisor.Snapshot, status supervisor.Status) int {
-	n := 0
-	for _, w := range s.Workers {
-		if w.Status == status {
-			n++
-		}
-	}
-	return n
-}
-
-func countDescriptors(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(entries)
-}
-
-func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
-
-func file(t *testing.T, name string, content string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func kindOf(err error) supervisor.Kind {
-	if e, ok := errors.AsType[*supervisor.Error](err); ok {
-		return e.Kind
-	}
-	return 0
-}
-
-var sleeper = []string{"sleep", "1000"}
-
 func TestWorkersShareOneSegment(t *testing.T) {
 	content := strings.Repeat("0123456789abcdef", 1<<16) // 1 MiB
 	dir, err := rundir.Open(rundir.Options{Dir: filepath.Join(t.TempDir(), "run")})
@@ -173,7 +33,7 @@ func TestWorkersShareOneSegment(t *testing.T) {
 	}
 	f := run(t, supervisor.Config{
 		Workers: 3, RunDir: dir, Ready: "notify",
-		Data:    []supervisor.Data{{Name: "blob", Source: file(t, "blob.bin", content)}},
+		Data:    []supervisor.Source{{Name: "blob", Source: file(t, "blob.bin", content)}},
 		Command: []string{"python3", "-c", reader},
 	})
 	ready := f.untilReady(3)
@@ -303,7 +163,7 @@ assert sum(m[::4096]) > 0
 
 func TestWhatAWorkerSaysIsShown(t *testing.T) {
 	f := run(t, supervisor.Config{
-		Workers: 1, Ready: "notify", Data: []supervisor.Data{{Name: "blob", Source: "cmd:printf abc"}},
+		Workers: 1, Ready: "notify", Data: []supervisor.Source{{Name: "blob", Source: "cmd:printf abc"}},
 		Command: []string{"python3", "-c", reader},
 	})
 	snap := f.untilReady(1)
@@ -317,7 +177,7 @@ func TestALoadCanBeStopped(t *testing.T) {
 	gate := filepath.Join(t.TempDir(), "gate")
 	f := run(t, supervisor.Config{
 		Workers: 1, Command: sleeper,
-		Data: []supervisor.Data{{Name: "slow", Source: "cmd:echo begun; touch " + gate + "; exec sleep 1000"}, {Name: "fast", Source: "cmd:echo x"}},
+		Data: []supervisor.Source{{Name: "slow", Source: "cmd:echo begun; touch " + gate + "; exec sleep 1000"}, {Name: "fast", Source: "cmd:echo x"}},
 	})
 	snap := f.until("the load under way", func(*supervisor.Snapshot) bool { _, err := os.Stat(gate); return err == nil })
 	if snap.Supervisor.State != supervisor.StateLoading || len(snap.Data) != 2 || snap.Data[0].Version != 0 {
@@ -340,13 +200,13 @@ func TestWhatCannotRunIsRefused(t *testing.T) {
 		kind   supervisor.Kind
 		text   string
 	}{
-		"missing data":  {supervisor.Config{Data: []supervisor.Data{{Name: "a", Source: "./missing"}}}, supervisor.KindData, "./missing: no such file or directory"},
-		"failed cmd":    {supervisor.Config{Data: []supervisor.Data{{Name: "a", Source: "cmd:echo sorry >&2; exit 3"}}}, supervisor.KindData, "exit status 3:\n  sorry"},
+		"missing data":  {supervisor.Config{Data: []supervisor.Source{{Name: "a", Source: "./missing"}}}, supervisor.KindData, "./missing: no such file or directory"},
+		"failed cmd":    {supervisor.Config{Data: []supervisor.Source{{Name: "a", Source: "cmd:echo sorry >&2; exit 3"}}}, supervisor.KindData, "exit status 3:\n  sorry"},
 		"port in use":   {supervisor.Config{Listen: []string{taken.Addr().String()}}, supervisor.KindListen, "in use"},
 		"no command":    {supervisor.Config{Command: []string{"./nope"}}, supervisor.KindFleet, "cannot start worker 0: exec ./nope: no such file or directory"},
-		"same names":    {supervisor.Config{Listen: []string{"a=127.0.0.1:0"}, Data: []supervisor.Data{{Name: "a", Source: "cmd:echo"}}}, supervisor.KindConfig, `both "a"`},
+		"same names":    {supervisor.Config{Listen: []string{"a=127.0.0.1:0"}, Data: []supervisor.Source{{Name: "a", Source: "cmd:echo"}}}, supervisor.KindConfig, `both "a"`},
 		"unknown {…}":   {supervisor.Config{Command: []string{"true", "{path:b}"}}, supervisor.KindConfig, `no dataset is called "b"`},
-		"exec at start": {supervisor.Config{Command: []string{"{path:f}"}, Data: []supervisor.Data{{Name: "f", Source: "cmd:echo"}}}, supervisor.KindFleet, "cannot start worker "},
+		"exec at start": {supervisor.Config{Command: []string{"{path:f}"}, Data: []supervisor.Source{{Name: "f", Source: "cmd:echo"}}}, supervisor.KindFleet, "cannot start worker "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := tc.config
@@ -363,7 +223,7 @@ func TestWhatCannotRunIsRefused(t *testing.T) {
 }
 
 func TestConfigTellsAllProblems(t *testing.T) {
-	_, err := supervisor.New(supervisor.Config{Ready: "soon", Data: []supervisor.Data{{Name: "9", Source: "x"}}, Env: []string{"LISTEN_FDS=3"}})
+	_, err := supervisor.New(supervisor.Config{Ready: "soon", Data: []supervisor.Source{{Name: "9", Source: "x"}}, Env: []string{"LISTEN_FDS=3"}})
 	if kindOf(err) != supervisor.KindConfig {
 		t.Fatalf("New: %v", err)
 	}

@@ -21,7 +21,14 @@ type view struct {
 	versions []*version
 	sockets  []*listen.Socket
 	live     map[fleet.ID]workerView
-	exits    []*Exit // by slot
+	ended    []endedView // by slot: its last process that ended
+	// lingering: processes are left, if only what workers left in their groups, though the fleet may have stopped.
+	lingering bool
+}
+
+type endedView struct {
+	spawned *time.Time
+	exit    *Exit
 }
 
 type workerView struct {
@@ -36,7 +43,8 @@ type workerView struct {
 func (l *loop) publish() {
 	v := &view{
 		state: l.state, loading: l.loading, versions: append([]*version(nil), l.versions...),
-		live: make(map[fleet.ID]workerView, len(l.workers)), exits: make([]*Exit, len(l.ended)),
+		live: make(map[fleet.ID]workerView, len(l.workers)), ended: make([]endedView, len(l.ended)),
+		lingering: len(l.processes) > 0,
 	}
 	if l.sockets != nil {
 		v.sockets = l.sockets.Sockets
@@ -50,12 +58,14 @@ func (l *loop) publish() {
 	}
 	for i, w := range l.ended {
 		if w != nil {
-			exit := *w.exit
-			v.exits[i] = &exit
+			v.ended[i] = endedView{&w.spawned, w.exit} // nothing of a worker changes after its end
 		}
 	}
 	l.view.Store(v)
-	l.sampler.Update(v.targets(), l.segments())
+	if l.roster {
+		l.roster = false
+		l.sampler.Update(v.targets(), l.segments())
+	}
 }
 
 // targets are the workers whose memory can be read: those that have become their command.

@@ -67,12 +67,7 @@ func (l *loop) spawn(id fleet.ID) {
 		l.spawnFailed(w, process.SpawnFailed{Err: err})
 		return
 	}
-	l.running[w.process.PID] = true
-	l.groups++
-	go func() {
-		<-w.process.Gone()
-		l.post(func(l *loop) { l.groups--; l.reapOrphans() })
-	}()
+	l.keep(w.process)
 }
 
 func (l *loop) start(w *worker) error {
@@ -90,8 +85,8 @@ func (l *loop) start(w *worker) error {
 	for _, socket := range l.sockets.Sockets {
 		// Workers get sockets blocking, as systemd hands them over. But the mode belongs to the open socket that all of
 		// them share: switching it back under a running event loop would hang that loop in accept as soon as a sibling
-		// is faster. So only when nobody else is alive.
-		if len(l.workers) == 1 {
+		// is faster. So only when nobody is alive who may have it.
+		if len(l.processes) == 0 {
 			_ = unix.SetNonblock(socket.FD(), false)
 		}
 		spec.Sockets = append(spec.Sockets, socket.FD())
@@ -123,11 +118,9 @@ func (l *loop) plan(id fleet.ID) *contract.Plan {
 	for _, s := range l.sockets.Sockets {
 		plan.Sockets = append(plan.Sockets, contract.Socket{Name: s.Name, Port: s.Port})
 	}
-	versions := l.newest()
-	for i, spec := range l.config.data {
-		d := contract.Dataset{Name: spec.Name}
-		if i < len(versions) {
-			v := versions[i]
+	for i, v := range l.newest() {
+		d := contract.Dataset{Name: l.config.data[i].Name}
+		if v != nil {
 			d = contract.Dataset{
 				Name: v.Name, Version: v.number, Size: v.Segment.Size(), SHA256: v.SHA256,
 				Format: v.Format, DType: v.DType, Shape: v.Shape, Order: v.Order, Offset: v.Offset,
@@ -144,12 +137,13 @@ func (l *loop) news(w *worker, event process.Event) {
 	case process.Spawned:
 		l.about(w.id).Info("worker started", "pid", w.process.PID)
 		l.probe(w)
+		l.roster = true
 		l.step(fleet.Spawned{ID: w.id, PID: w.process.PID})
 	case process.SpawnFailed:
-		delete(l.running, w.process.PID)
+		l.reaped(w.process)
 		l.spawnFailed(w, event)
 	case process.Exited:
-		delete(l.running, w.process.PID)
+		l.reaped(w.process)
 		l.exited(w, event)
 	}
 }
@@ -161,28 +155,32 @@ func (l *loop) spawnFailed(w *worker, event process.SpawnFailed) {
 }
 
 func (l *loop) exited(w *worker, event process.Exited) {
-	before, _ := l.state.Worker(w.id)
 	exit := &Exit{At: time.Now(), Code: event.Code}
 	if event.Signal != 0 {
 		exit.Signal = unix.SignalName(unix.Signal(event.Signal))
 	}
 	l.retire(w, exit)
-	l.step(fleet.Exited{ID: w.id, Exit: fleet.Exit{Code: event.Code, Signal: event.Signal}})
-	l.reapOrphans() // an own zombie hid what was behind it
+	l.stepThen(fleet.Exited{ID: w.id, Exit: fleet.Exit{Code: event.Code, Signal: event.Signal}}, func() {
+		// Here the slot's last reason is that of this very end.
+		reason := l.state.Slots[w.id.Slot].LastReason
+		exit.Reason = reason.String()
+		l.logEnd(w, event, reason)
+	})
+}
 
-	slot := l.state.Slots[w.id.Slot]
-	exit.Reason = slot.LastReason.String()
-	l.publish()
-	level, attrs := slog.LevelWarn, []any{"pid", w.process.PID, "by", event.String(), "reason", exit.Reason, "uptime", roundedTime(time.Since(w.spawned))}
-	switch {
-	case slot.LastReason == fleet.ReasonStop:
-		level = slog.LevelInfo
-	case slot.LastReason == fleet.ReasonStartTimeout:
-		attrs = append(attrs, "hint", fmt.Sprintf("not ready within %v: it %s", l.config.StartTimeout, w.notReady))
-	case before.Phase != fleet.WorkerReady && slot.RetryAt != fleet.Never:
-		attrs = append(attrs, "next_start_in", roundedTime(slot.RetryAt-l.now()))
+// logEnd says how a worker ended, and what that means.
+func (l *loop) logEnd(w *worker, event process.Exited, reason fleet.Reason) {
+	level := slog.LevelWarn
+	attrs := []any{"pid", w.process.PID, "by", event.String(), "reason", reason.String(), "uptime", roundedTime(time.Since(w.spawned))}
+	if next := l.state.Slots[w.id.Slot].RetryAt; next != fleet.Never {
+		attrs = append(attrs, "next_start_in", roundedTime(max(0, next-l.now())))
 	}
-	if event.Signal == int(unix.SIGKILL) && slot.LastReason == fleet.ReasonCrash {
+	switch {
+	case reason == fleet.ReasonStop:
+		level = slog.LevelInfo
+	case reason == fleet.ReasonStartTimeout:
+		attrs = append(attrs, "hint", fmt.Sprintf("not ready within %v: it %s", l.config.StartTimeout, w.notReady))
+	case reason == fleet.ReasonCrash && event.Signal == int(unix.SIGKILL):
 		attrs = append(attrs, "hint", "killed from outside; if it was the OOM killer: it counts the shared data in every worker's RSS, see docs/troubleshooting.md")
 	}
 	l.about(w.id).Log(l.ctx, level, "worker ended", attrs...)
@@ -197,6 +195,7 @@ func (l *loop) retire(w *worker, exit *Exit) {
 		w.notifier.Close()
 	}
 	w.exit = exit
+	l.roster = true
 	delete(l.workers, w.id)
 	l.ended[w.id.Slot] = w
 }
@@ -210,7 +209,11 @@ func (l *loop) signal(id fleet.ID, kind fleet.Kind) {
 		w.stopProb()
 	}
 	if kind == fleet.SignalKill {
-		l.about(id).Warn("killing worker: it did not stop in time", "pid", w.process.PID)
+		why := "told to"
+		if state, _ := l.state.Worker(id); state.Reason != fleet.ReasonStop {
+			why = "it did not stop in time"
+		}
+		l.about(id).Warn("killing worker", "pid", w.process.PID, "why", why)
 		w.process.Kill()
 		return
 	}
@@ -232,6 +235,7 @@ func (l *loop) probe(w *worker) {
 			}
 			if l.workers[w.id] == w {
 				l.about(w.id).Info("worker ready", "pid", w.process.PID, "after", roundedTime(time.Since(w.spawned)))
+				l.roster = true
 			}
 			l.step(fleet.Ready{ID: w.id})
 		})
@@ -271,7 +275,7 @@ func (l *loop) heard(w *worker, m ready.Message) {
 			close(w.notified)
 		}
 	}
-	l.publish()
+	// Seen with the next step, within a second: a talkative worker must not cost the others anything.
 }
 
 // oomScoreAdj is the supervisor's own value, raised; nil where it cannot be read.

@@ -3,26 +3,34 @@
 
 package main
 
+// Sockets that systemd, or another parent with its convention, started this process with.
+
 import (
 	"fmt"
-
-	"github.com/coreos/go-systemd/v22/activation"
-	"golang.org/x/sys/unix"
+	"os"
+	"strconv"
+	"strings"
 
 	"github.com/preforkd/preforkd/supervisor"
 )
 
-// inheritedSockets takes over the sockets of systemd's socket activation, and takes its variables out of our environment.
+// inheritedSockets reads sd_listen_fds(3)'s variables. They are read here and not by go-systemd's activation package, whose
+// files close their descriptors when they are collected; a duplicate would have another number than the parent knows.
 func inheritedSockets() ([]supervisor.Inherited, error) {
-	var list []supervisor.Inherited
-	for _, file := range activation.Files(true) {
-		// A duplicate, since the *os.File closes its own descriptor when it is collected.
-		fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-		if err != nil {
-			return nil, fmt.Errorf("cannot take over the socket %s: %v", file.Name(), err)
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return nil, nil // meant for another process
+	}
+	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	if err != nil || n < 0 || n > 1<<16 {
+		return nil, fmt.Errorf("cannot take over sockets: LISTEN_FDS is %q, not a number of descriptors", os.Getenv("LISTEN_FDS"))
+	}
+	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
+	list := make([]supervisor.Inherited, n)
+	for i := range list {
+		list[i].FD = 3 + i
+		if i < len(names) {
+			list[i].Name = names[i]
 		}
-		list = append(list, supervisor.Inherited{Name: file.Name(), FD: fd})
-		file.Close()
 	}
 	return list, nil
 }

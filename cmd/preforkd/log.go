@@ -15,8 +15,9 @@ import (
 	"github.com/preforkd/preforkd/internal/config"
 )
 
-// newLogger writes preforkd's own log lines: text for people on a terminal, JSON for machines elsewhere.
-func newLogger(o *config.Options, stderr io.Writer) *slog.Logger {
+// newLogger writes preforkd's own log lines to own, which leads to stderr: text for people on a terminal, JSON for machines
+// elsewhere.
+func newLogger(o *config.Options, stderr, own io.Writer) *slog.Logger {
 	level := map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}[o.LogLevel]
@@ -25,9 +26,9 @@ func newLogger(o *config.Options, stderr io.Writer) *slog.Logger {
 		terminal = term.IsTerminal(int(file.Fd()))
 	}
 	if o.LogFormat == "json" || o.LogFormat == "auto" && !terminal {
-		return slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
+		return slog.New(slog.NewJSONHandler(own, &slog.HandlerOptions{Level: level}))
 	}
-	return slog.New(tint.NewTextHandler(stderr, &tint.Options{
+	return slog.New(tint.NewTextHandler(own, &tint.Options{
 		Level: level, TimeFormat: time.TimeOnly + ".000", NoColor: !terminal || os.Getenv("NO_COLOR") != "",
 	}))
 }

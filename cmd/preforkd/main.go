@@ -65,7 +65,7 @@ Usage:
   preforkd version
 ` + config.Help() + `
 In COMMAND and --env values: {path:NAME} {fd:NAME} {size:NAME} of a dataset, {fd:NAME} {listen:NAME}
-{port:NAME} of a listener, {worker} {workers}. {{ before one of them keeps it as it is.
+{port:NAME} of a listener, {worker} {workers}. {{ instead of { keeps one of them as it is.
 
 Signals: TERM graceful stop; INT, QUIT quick stop, a second one kills.
 Exit codes: 0 stopped as asked, 1 the fleet failed, 2 usage or configuration, 3 data could not be loaded,

@@ -85,7 +85,7 @@ func (o *Options) Supervisor() (supervisor.Config, error) {
 		if !ok {
 			return c, fmt.Errorf("cannot use --data %q: write NAME=SOURCE, as in --data emb=./emb.npy", text)
 		}
-		c.Data = append(c.Data, supervisor.Data{Name: name, Source: source})
+		c.Data = append(c.Data, supervisor.Source{Name: name, Source: source})
 	}
 	for _, d := range []struct {
 		flag  string
@@ -127,15 +127,15 @@ func explain(err error) error {
 	return fmt.Errorf("cannot read the command line: %v", err)
 }
 
-// nearest suggests the flag that a misspelt one was meant to be.
+// nearest suggests the flag that a misspelt one was meant to be: two slips at most, and most of the word right.
 func nearest(name string) string {
 	best, distance := "", 3
 	for _, opt := range table() {
-		if d := editDistance(name, opt.name); d < distance {
+		if d := editDistance(name, opt.name); d < distance && 2*d < len(name) {
 			best, distance = opt.name, d
 		}
 	}
-	if best == "" || len(name) < 3 {
+	if best == "" {
 		return ""
 	}
 	return " (did you mean --" + best + "?)"

@@ -113,7 +113,7 @@ func table() []option {
 		{
 			"Logging", "log-level", "", "LEVEL", "debug, info, warn or error (info)",
 			value(func(o *Options) pflag.Value {
-				return &choiceValue{&o.LogLevel, []string{"info", "debug", "warn", "error"}}
+				return &choiceValue{&o.LogLevel, []string{"debug", "info", "warn", "error"}}
 			}),
 		},
 		{

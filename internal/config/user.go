@@ -35,7 +35,7 @@ func lookupUser(name, group string) (*supervisor.User, error) {
 			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("cannot use --user %s: there is no such user", name)
+			return nil, fmt.Errorf("cannot use --user %s: there is no such user; give a name or a number", name)
 		}
 		if u.UID, err = id(found.Uid); err != nil {
 			return nil, fmt.Errorf("cannot use --user %s: %v", name, err)
@@ -63,7 +63,7 @@ func lookupUser(name, group string) (*supervisor.User, error) {
 		}
 		gid, err := id(text)
 		if err != nil {
-			return nil, fmt.Errorf("cannot use --group %s: there is no such group", group)
+			return nil, fmt.Errorf("cannot use --group %s: there is no such group; give a name or a number", group)
 		}
 		u.GID, u.Groups = gid, []int{gid}
 	}

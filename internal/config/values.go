@@ -92,7 +92,7 @@ func (v *percentValue) String() string {
 }
 func (v *percentValue) Type() string { return "PERCENT%" }
 
-// choiceValue is one of a few words; the first is the default.
+// choiceValue is one of a few words.
 type choiceValue struct {
 	field   *string
 	choices []string

@@ -47,7 +47,7 @@ func CheckEnv(kv string) error {
 		return fmt.Errorf("cannot use --env %q: write NAME=VALUE", kv)
 	}
 	if len(BaseEnv([]string{kv})) == 0 {
-		return fmt.Errorf("cannot use --env %s: this variable is set by preforkd for each worker", key)
+		return fmt.Errorf("cannot use --env %s: preforkd sets or removes this variable for each worker", key)
 	}
 	return nil
 }

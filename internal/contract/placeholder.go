@@ -11,8 +11,8 @@ import (
 )
 
 // placeholder matches a known word in braces and nothing else, so that JSON, shell and format strings in a command line
-// stay as they are. "{{" before one escapes it: {{worker} becomes {worker}.
-var placeholder = regexp.MustCompile(`\{?\{(?:(path|fd|size|listen|port):([^{}]*)|(worker|workers))\}`)
+// stay as they are; after the colon must stand what could be a name, so {fd: 3} and {port:8000} of JavaScript do too. "{{" before one escapes it: {{worker} becomes {worker}.
+var placeholder = regexp.MustCompile(`\{?\{(?:(path|fd|size|listen|port):([A-Za-z][A-Za-z0-9_-]*)|(worker|workers))\}`)
 
 // PathMark stands for paths that are not known yet when a plan is only checked.
 const PathMark = "/proc/self/fd/N"
@@ -42,7 +42,7 @@ func (p *Plan) expand(text string, paths []string) (string, error) {
 		parts := placeholder.FindStringSubmatch(match)
 		value, err := p.lookup(parts[1]+parts[3], parts[2], paths)
 		if err != nil && failed == nil {
-			failed = fmt.Errorf("cannot expand %s in %q: %w", match, text, err)
+			failed = fmt.Errorf("cannot expand %s in %q (write {%s to keep it): %w", match, text, match, err)
 		}
 		return value
 	})

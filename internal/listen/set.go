@@ -12,8 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Inherited is a socket that this process was started with, as go-systemd's activation package finds it: Name is its
-// LISTEN_FDNAMES entry.
+// Inherited is a socket that this process was started with, by its number and its LISTEN_FDNAMES entry.
 type Inherited struct {
 	Name string
 	FD   int
@@ -21,12 +20,11 @@ type Inherited struct {
 
 // Set is the fleet's sockets in the order in which workers get them.
 type Set struct {
-	Sockets   []*Socket // all named
-	listening bool
+	Sockets []*Socket // all named
 }
 
-// Open binds every spec and takes over every inherited socket. A --listen with the name or the address of an inherited
-// socket is that socket; the other inherited ones follow the --listen ones. The Set owns the descriptors of all of them;
+// Open binds every spec and takes over every inherited socket. A --listen with the address of an inherited socket is that
+// socket; the other inherited ones follow the --listen ones. The Set owns the descriptors of all of them;
 // on an error everything is closed, but for an fd:// that turned out to be something else.
 func Open(specs []Spec, inherited []Inherited) (*Set, error) {
 	set := &Set{}
@@ -44,17 +42,21 @@ func Open(specs []Spec, inherited []Inherited) (*Set, error) {
 
 func (set *Set) open(specs []Spec, rest *[]*Socket) error {
 	for _, spec := range specs {
-		s := take(rest, func(s *Socket) bool { return spec.Name != "" && spec.Name == s.Name })
-		if s == nil {
-			s = take(rest, spec.isAt)
+		named := func(s *Socket) bool { return spec.Name != "" && spec.Name == s.Name }
+		if i := slices.IndexFunc(*rest, named); i >= 0 && !spec.isAt((*rest)[i]) {
+			return fmt.Errorf("cannot listen on %s=%s: a socket called %s was handed down, and it is at %s; use that address or another name",
+				spec.Name, spec.Address, spec.Name, (*rest)[i].Address)
 		}
+		s := take(rest, spec.isAt)
 		if s == nil {
 			var err error
 			if s, err = set.bind(spec); err != nil {
 				return err
 			}
 		}
-		s.Name = spec.Name
+		if spec.Name != "" {
+			s.Name = spec.Name
+		}
 		set.Sockets = append(set.Sockets, s)
 	}
 	set.Sockets = append(set.Sockets, *rest...)
@@ -116,17 +118,14 @@ func freeName(name string, used map[string]bool) string {
 	return free
 }
 
-// Listen makes every socket accept connections into its queue. It may be called again.
+// Listen makes every socket accept connections into its queue. It is called before each start of a worker: a worker that
+// called shutdown(2) on the socket that all share took it out of LISTEN for everybody, and this brings it back.
 func (set *Set) Listen() error {
-	if set.listening {
-		return nil
-	}
 	for _, s := range set.Sockets {
 		if err := s.listen(); err != nil {
 			return fmt.Errorf("cannot listen on %s: %v", s.Address, err)
 		}
 	}
-	set.listening = true
 	return nil
 }
 

@@ -6,6 +6,7 @@ package listen
 import (
 	"io/fs"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +21,8 @@ type Socket struct {
 	bound   bool        // a TCP socket that we bound ourselves
 	unlink  string      // the path that we made and remove
 	file    fs.FileInfo // what was there when we had made it
+	mu      sync.Mutex  // of closed
+	closed  bool
 }
 
 // FD is the socket's descriptor in this process: close-on-exec, blocking, owned by the Set.
@@ -27,6 +30,11 @@ func (s *Socket) FD() int { return s.fd }
 
 // Queue is the number of connections that wait to be accepted; false where the kernel does not tell (unix sockets).
 func (s *Socket) Queue() (int, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, false // the number may be another file by now
+	}
 	// For a socket in LISTEN, tcpi_unacked is the length of the accept queue (tcp_get_info, net/ipv4/tcp.c).
 	info, err := unix.GetsockoptTCPInfo(s.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
@@ -47,7 +55,10 @@ func (s *Socket) listen() error {
 }
 
 func (s *Socket) close() {
+	s.mu.Lock()
+	s.closed = true
 	unix.Close(s.fd)
+	s.mu.Unlock()
 	if s.unlink == "" {
 		return
 	}

@@ -37,16 +37,19 @@ func LookPathIn(dir, command string, env []string) (string, error) {
 		return "", found
 	}
 	for place := range strings.SplitSeq(path, ":") {
-		if place == "" {
-			place = "."
+		candidate := command // as execvp calls it in the empty place, which is the working directory
+		if place != "" {
+			candidate = place + "/" + command // not filepath.Join: a/.. is not . where a is a symbolic link
 		}
-		candidate := place + "/" + command // not filepath.Join: a/.. is not . where a is a symbolic link
 		err := executable(dir, candidate)
 		if err == nil {
 			return candidate, nil
 		}
-		if errors.Is(err, unix.EACCES) {
+		switch {
+		case errors.Is(err, unix.EACCES):
 			found = err // as execvp: keep looking, but say so when nothing better is found
+		case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR):
+			return "", err
 		}
 	}
 	return "", found

@@ -247,6 +247,19 @@ func (p *Process) Kill() {
 	}
 }
 
+// Hurry shortens the time that the group gets, counted from now if it was asked to stop already.
+func (p *Process) Hurry(grace time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if grace >= p.grace {
+		return
+	}
+	p.grace = grace
+	if p.deadline != nil {
+		p.deadline.Reset(grace)
+	}
+}
+
 // Gone is closed when the process and what was left of its group have ended.
 func (p *Process) Gone() <-chan struct{} { return p.gone }
 

@@ -48,6 +48,8 @@ func StartProducer(command, dir string, env []string, log io.Writer, reaped func
 		return nil, err
 	}
 	defer unix.Close(stdoutW)
+	// A larger pipe than 64 KiB is a quarter to a half faster (measured); a refusal by fs.pipe-max-size does no harm.
+	_, _ = unix.FcntlInt(uintptr(stdoutW), unix.F_SETPIPE_SZ, 1<<20)
 	stderr, stderrW, err := pipe()
 	if err != nil {
 		stdout.Close()

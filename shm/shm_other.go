@@ -21,3 +21,7 @@ func identify(*os.File) (identity, error)       { return identity{}, ErrUnsuppor
 func allocated(*os.File) (int64, error)         { return 0, ErrUnsupported }
 func mapShared(*os.File, int64) ([]byte, error) { return nil, ErrUnsupported }
 func unmap([]byte) error                        { return ErrUnsupported }
+
+type collapser struct{}
+
+func (*collapser) upTo(*os.File, int64) {}

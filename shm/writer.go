@@ -23,6 +23,7 @@ type Writer struct {
 	name string
 	file *os.File // O_RDWR; its offset is always size
 	size int64
+	huge collapser
 }
 
 // Create makes an empty segment. The name is what /proc/PID/maps shows as "memfd:NAME"; it need not be unique. It has 1
@@ -55,6 +56,7 @@ func checkName(name string) error {
 func (w *Writer) Write(p []byte) (int, error) {
 	n, err := w.file.Write(p)
 	w.size += int64(n)
+	w.huge.upTo(w.file, w.size)
 	return n, w.explain("write", err)
 }
 
@@ -63,6 +65,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
 	n, err := fill(w.file, r)
 	w.size += n
+	w.huge.upTo(w.file, w.size)
 	return n, w.explain("fill", err)
 }
 

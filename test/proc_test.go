@@ -26,7 +26,6 @@ const mib = 1 << 20
 type process struct {
 	pid, parent int
 	state       string // R, S, Z …
-	exiting     bool   // the kernel takes it apart
 }
 
 // look reads a process; false when it is gone.
@@ -38,21 +37,13 @@ func look(pid int) (process, bool) {
 	// The name may contain anything, so what follows it begins at the last bracket.
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 	parent, err := strconv.Atoi(fields[1])
-	flags, err2 := strconv.Atoi(fields[6])
-	const exiting = 0x4 // PF_EXITING of include/linux/sched.h
-	return process{pid, parent, fields[0], flags&exiting != 0}, err == nil && err2 == nil
+	return process{pid, parent, fields[0]}, err == nil
 }
 
 // left tells whether a process is there, zombies not counted: they hold nothing but their number.
 func left(pid int) bool {
 	p, ok := look(pid)
 	return ok && p.state != "Z" && p.state != "X"
-}
-
-// running tells whether a process can still do anything.
-func running(pid int) bool {
-	p, ok := look(pid)
-	return ok && !p.exiting
 }
 
 func pids(t *testing.T) []int {

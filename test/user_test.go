@@ -94,7 +94,7 @@ func TestWorkersOfAnotherUser(t *testing.T) {
 	if measured := float64(pss(t, snap)); math.Abs(value(snap.Memory.PSS)-measured) > 0.01*measured {
 		t.Errorf("memory.pss = %v, but smaps_rollup adds up to %v", value(snap.Memory.PSS), measured)
 	}
-	if _, gone := f.killed(snap); gone > promptly {
+	if gone := f.killed(snap); gone > promptly {
 		t.Errorf("workers were left for %v after kill -9 of preforkd, want %v at most", gone, promptly)
 	}
 }

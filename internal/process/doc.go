@@ -25,5 +25,10 @@
 //
 // Each child leads its own process group. A stop signal goes to the leader alone (a TERM to the whole group would kill the
 // pool processes of a Celery worker, which finish their tasks when their master asks them). What is left of a group when
-// its leader is dead gets the signal then, and KILL after the stop timeout.
+// its leader is dead gets the signal then, and KILL when the stop timeout is over, which began with the first stop signal,
+// or at Kill. A process that went into a session or group of its own is not reached.
+//
+// # What it never does
+//
+// It keeps no list of processes, restarts nothing and decides nothing: who may start, and when to kill, is the caller's.
 package process

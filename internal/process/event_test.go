@@ -6,12 +6,17 @@ package process
 // The events of a process, and what many of them cost.
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/preforkd/preforkd/internal/contract"
 )
 
 func TestSpawnedComesFirstAndExitedOnceAndLast(t *testing.T) {
@@ -51,12 +56,31 @@ func TestAWorkerKilledInItsExecStageHasEnded(t *testing.T) {
 // The exec stage is a Go program, which ignores a USR1 and answers a QUIT with a stack trace; the command is neither.
 func TestASignalInTheExecStageReachesTheCommand(t *testing.T) {
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGQUIT, unix.SIGUSR1, unix.SIGINT} {
-		p := start(t, command("sleep", "60"))
+		// The stage tries the paths to the data and waits at this one.
+		fifo := temp(t) + "/fifo"
+		if err := unix.Mkfifo(fifo, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		spec := command("sleep", "60")
+		spec.Plan.Data = []contract.Dataset{{Name: "d"}}
+		spec.Data = []DataFile{{FD: file(t, temp(t)+"/data", ""), Paths: []string{fifo}}}
+		p := start(t, spec)
+		eventually(t, "the stage waits", func() bool { return opening(p.PID) })
 		p.Signal(sig)
+		write(t, 0o600, fifo, "")
 		if events := p.all(t); !slices.Equal(events, []Event{Spawned{}, Exited{Signal: int(sig)}}) {
 			t.Errorf("after %v the events are %#v; the log: %s", sig, events, p.log)
 		}
 	}
+}
+
+// opening tells whether a thread of a process is in open(2).
+func opening(pid int) bool {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", pid))
+	return slices.ContainsFunc(files, func(file string) bool {
+		text, _ := os.ReadFile(file)
+		return strings.HasPrefix(string(text), fmt.Sprintf("%d ", unix.SYS_OPENAT))
+	})
 }
 
 // A process is its command when it says so: /proc shows no exec stage any more.

@@ -128,6 +128,26 @@ func TestTheRestGetsTheStopSignalAndIsWaitedFor(t *testing.T) {
 	}
 }
 
+func TestHurryShortensTheTimeOfAGroup(t *testing.T) {
+	for name, hurryFirst := range map[string]bool{"before it is asked to stop": true, "while it stops": false} {
+		t.Run(name, func(t *testing.T) {
+			p, release := pool(t, time.Hour)
+			if hurryFirst {
+				p.Hurry(10 * time.Millisecond)
+				p.Hurry(time.Hour) // takes nothing back
+			}
+			release.Close()
+			if e := p.next(t); e != (Exited{}) {
+				t.Fatalf("the event is %#v", e)
+			}
+			if !hurryFirst {
+				p.Hurry(10 * time.Millisecond)
+			}
+			wait(t, p.Gone())
+		})
+	}
+}
+
 func TestTheDeathOfACrashedLeaderStopsItsGroupToo(t *testing.T) {
 	p, _ := pool(t, time.Hour)
 	if err := unix.Kill(p.PID, unix.SIGKILL); err != nil {

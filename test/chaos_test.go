@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -37,11 +38,16 @@ func TestTwoHundredKillsLeaveNoTrace(t *testing.T) {
 	every := time.NewTicker(250 * time.Millisecond) // the scenario, not a wait
 	defer every.Stop()
 	done := 0
+	killed := map[int]bool{} // two ticks may come close together, and a dead worker be shown as ready for a moment
 	kill := func() {
 		<-every.C
 		var victims []supervisor.Worker
-		f.until("a ready worker", func(s *supervisor.Snapshot) bool { victims = ready(s); return len(victims) > 0 })
+		f.until("a ready worker", func(s *supervisor.Snapshot) bool {
+			victims = slices.DeleteFunc(ready(s), func(w supervisor.Worker) bool { return killed[*w.PID] })
+			return len(victims) > 0
+		})
 		victim := victims[random.IntN(len(victims))]
+		killed[*victim.PID] = true
 		if err := syscall.Kill(*victim.PID, syscall.SIGKILL); err != nil {
 			t.Fatalf("cannot kill worker %d: %v", victim.ID, err)
 		}

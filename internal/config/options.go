@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
@@ -39,8 +40,8 @@ type Options struct {
 // ErrHelp says that help was asked for and is no error.
 var ErrHelp = pflag.ErrHelp
 
-// Parse reads the arguments behind the verb. Flags end at the first other word or at --: all that follows is the worker's
-// command line.
+// Parse reads the arguments behind the verb. Flags end at the first other word or at --: all that follows is the
+// worker's command line.
 func Parse(args []string) (*Options, error) {
 	o := &Options{
 		Workers: host.CPUs(), StopSignal: syscall.SIGTERM, StatsBudget: 0.01,
@@ -62,6 +63,9 @@ func Parse(args []string) (*Options, error) {
 			return nil, fmt.Errorf("cannot use --%s \"\": the value is empty", name)
 		}
 	}
+	if !utf8.ValidString(o.RunDir) {
+		return nil, fmt.Errorf("cannot use --run-dir %q: it is not UTF-8, which PREFORKD_DATA needs", o.RunDir)
+	}
 	if o.Chdir != "" {
 		if info, err := os.Stat(o.Chdir); err != nil {
 			return nil, fmt.Errorf("cannot use --chdir %s: %v", o.Chdir, errors.Unwrap(err))
@@ -72,8 +76,8 @@ func Parse(args []string) (*Options, error) {
 	return o, nil
 }
 
-// Supervisor returns the supervisor's part of the options. What the process was started with (environment, files) is the
-// caller's to fill in.
+// Supervisor returns the supervisor's part of the options. What the process was started with (environment, files) is
+// the caller's to fill in.
 func (o *Options) Supervisor() (supervisor.Config, error) {
 	c := supervisor.Config{
 		Command: o.Command, Dir: o.Chdir, Env: o.Env, Workers: o.Workers, Listen: o.Listen,
@@ -111,7 +115,8 @@ func explain(err error) error {
 		if unknown.GetSpecifiedShortnames() != "" {
 			name = "-" + unknown.GetSpecifiedName()
 		}
-		return fmt.Errorf("cannot use %s: there is no such flag%s; preforkd --help lists them", name, nearest(unknown.GetSpecifiedName()))
+		return fmt.Errorf("cannot use %s: there is no such flag%s; preforkd --help lists them",
+			name, nearest(unknown.GetSpecifiedName()))
 	case errors.As(err, &invalid):
 		name := invalid.GetFlag().Name
 		reason := errors.Unwrap(err)

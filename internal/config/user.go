@@ -13,8 +13,8 @@ import (
 	"github.com/preforkd/preforkd/supervisor"
 )
 
-// lookupUser turns --user USER[:GROUP] and --group into an identity; nil when neither was given. A number need not be in
-// the user database; then there are no supplementary groups, and the group is the number too.
+// lookupUser turns --user USER[:GROUP] and --group into an identity; nil when neither was given. A number need not be
+// in the user database; then there are no supplementary groups, and the group is the number too.
 func lookupUser(name, group string) (*supervisor.User, error) {
 	if name == "" && group == "" {
 		return nil, nil
@@ -68,7 +68,8 @@ func lookupUser(name, group string) (*supervisor.User, error) {
 		u.GID, u.Groups = gid, []int{gid}
 	}
 	if os.Geteuid() != 0 && (u.UID != os.Geteuid() || u.GID != os.Getegid()) {
-		return nil, fmt.Errorf("cannot run workers as another user (uid %d, gid %d): preforkd itself must run as root for that", u.UID, u.GID)
+		return nil, fmt.Errorf("cannot run workers as another user (uid %d, gid %d): "+
+			"preforkd itself must run as root for that", u.UID, u.GID)
 	}
 	return u, nil
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // placeholder matches a known word in braces and nothing else, so that JSON, shell and format strings in a command line
-// stay as they are; after the colon must stand what could be a name, so {fd: 3} and {port:8000} of JavaScript do too. "{{" before one escapes it: {{worker} becomes {worker}.
+// stay as they are; after the colon must stand what could be a name, so {fd: 3} and {port:8000} of JavaScript do too.
+// "{{" before one escapes it: {{worker} becomes {worker}.
 var placeholder = regexp.MustCompile(`\{?\{(?:(path|fd|size|listen|port):([A-Za-z][A-Za-z0-9_-]*)|(worker|workers))\}`)
 
 // PathMark stands for paths that are not known yet when a plan is only checked.

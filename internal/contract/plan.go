@@ -30,8 +30,8 @@ type Dataset struct {
 	Offset  int64
 }
 
-// Plan is all that decides a worker's command line and environment, except what only the worker itself can know: its pid
-// and the paths that can be opened there. Its fields survive JSON: the plan travels to the exec stage.
+// Plan is all that decides a worker's command line and environment, except what only the worker itself can know: its
+// pid and the paths that can be opened there. Its fields survive JSON: the plan travels to the exec stage.
 type Plan struct {
 	Command Strings // with placeholders
 	Base    Strings // the environment to build upon, see BaseEnv

@@ -5,8 +5,8 @@ package contract
 
 import "encoding/json"
 
-// Strings are arguments or variables of a process. Those are bytes: JSON knows only UTF-8 and would spoil a Latin-1 file
-// name in them, so they travel as base64.
+// Strings are arguments or variables of a process. Those are bytes: JSON knows only UTF-8 and would spoil a Latin-1
+// file name in them, so they travel as base64.
 type Strings []string
 
 // MarshalJSON writes a list of base64.

@@ -60,7 +60,8 @@ func adopt(name string, fd int) (*Socket, error) {
 		return nil, fmt.Errorf("cannot listen on fd://%d: it is not a stream socket; see what the parent hands down", fd)
 	}
 	if _, err := unix.Getpeername(fd); err == nil {
-		return nil, fmt.Errorf("cannot listen on fd://%d: it is a connection, not a listening socket (systemd: set Accept=no)", fd)
+		return nil, fmt.Errorf("cannot listen on fd://%d: it is a connection, not a listening socket "+
+			"(systemd: set Accept=no)", fd)
 	}
 	unix.CloseOnExec(fd)
 	if err := unix.SetNonblock(fd, false); err != nil {

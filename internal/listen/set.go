@@ -23,9 +23,9 @@ type Set struct {
 	Sockets []*Socket // all named
 }
 
-// Open binds every spec and takes over every inherited socket. A --listen with the address of an inherited socket is that
-// socket; the other inherited ones follow the --listen ones. The Set owns the descriptors of all of them;
-// on an error everything is closed, but for an fd:// that turned out to be something else.
+// Open binds every spec and takes over every inherited socket. A --listen with the address of an inherited socket is
+// that socket; the other inherited ones follow the --listen ones. The Set owns the descriptors of all of them; on an
+// error everything is closed, but for an fd:// that turned out to be something else.
 func Open(specs []Spec, inherited []Inherited) (*Set, error) {
 	set := &Set{}
 	rest, err := adoptAll(inherited)
@@ -44,8 +44,8 @@ func (set *Set) open(specs []Spec, rest *[]*Socket) error {
 	for _, spec := range specs {
 		named := func(s *Socket) bool { return spec.Name != "" && spec.Name == s.Name }
 		if i := slices.IndexFunc(*rest, named); i >= 0 && !spec.isAt((*rest)[i]) {
-			return fmt.Errorf("cannot listen on %s=%s: a socket called %s was handed down, and it is at %s; use that address or another name",
-				spec.Name, spec.Address, spec.Name, (*rest)[i].Address)
+			return fmt.Errorf("cannot listen on %s=%s: a socket called %s was handed down, and it is at %s; "+
+				"use that address or another name", spec.Name, spec.Address, spec.Name, (*rest)[i].Address)
 		}
 		s := take(rest, spec.isAt)
 		if s == nil {
@@ -118,8 +118,8 @@ func freeName(name string, used map[string]bool) string {
 	return free
 }
 
-// Listen makes every socket accept connections into its queue. It is called before each start of a worker: a worker that
-// called shutdown(2) on the socket that all share took it out of LISTEN for everybody, and this brings it back.
+// Listen makes every socket accept connections into its queue. It is called before each start of a worker: a worker
+// that called shutdown(2) on the socket that all share took it out of LISTEN for everybody, and this brings it back.
 func (set *Set) Listen() error {
 	for _, s := range set.Sockets {
 		if err := s.listen(); err != nil {
@@ -177,7 +177,8 @@ func (set *Set) adoptFD(spec Spec) (*Socket, error) {
 	}
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	if err != nil || flags&unix.FD_CLOEXEC != 0 {
-		return nil, fmt.Errorf("cannot listen on fd://%d: the parent did not hand it down; see that it is open there and not close-on-exec", fd)
+		return nil, fmt.Errorf("cannot listen on fd://%d: the parent did not hand it down; "+
+			"see that it is open there and not close-on-exec", fd)
 	}
 	return adopt(spec.Name, fd)
 }

@@ -20,14 +20,17 @@ func (set *Set) bindTCP(spec Spec) (*Socket, error) {
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
 		if s := set.owner(func(s *Socket) bool { return s.Port == addr.Port }); s != nil {
-			return nil, fmt.Errorf("cannot listen on %s: %s has this port already; give each --listen its own", spec.Address, s.Address)
+			return nil, fmt.Errorf("cannot listen on %s: %s has this port already; give each --listen its own",
+				spec.Address, s.Address)
 		}
-		return nil, fmt.Errorf("cannot listen on %s: the port is in use; stop the program that has it (ss -ltnp shows it), or use another port",
-			spec.Address)
+		return nil, fmt.Errorf("cannot listen on %s: the port is in use; "+
+			"stop the program that has it (ss -ltnp shows it), or use another port", spec.Address)
 	case errors.Is(err, unix.EACCES):
-		return nil, fmt.Errorf("cannot listen on %s: permission denied; low ports need root or CAP_NET_BIND_SERVICE, use one above 1023", spec.Address)
+		return nil, fmt.Errorf("cannot listen on %s: permission denied; "+
+			"low ports need root or CAP_NET_BIND_SERVICE, use one above 1023", spec.Address)
 	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("cannot listen on %s: this machine has no such address; ip addr shows which it has", spec.Address)
+		return nil, fmt.Errorf("cannot listen on %s: this machine has no such address; ip addr shows which it has",
+			spec.Address)
 	case err != nil:
 		return nil, fmt.Errorf("cannot listen on %s: %v", spec.Address, err)
 	}
@@ -63,8 +66,8 @@ func tcpSocket(addr *net.TCPAddr) (int, error) {
 	return fd, err
 }
 
-// boundTCP binds first without SO_REUSEADDR: with it, two programs can both bind a port that neither listens on yet, and
-// one of them would fail only after its load. It is needed all the same where connections of a previous run linger.
+// boundTCP binds first without SO_REUSEADDR: with it, two programs can both bind a port that neither listens on yet,
+// and one of them would fail only after its load. It is needed all the same where connections of a previous run linger.
 func boundTCP(family int, sa unix.Sockaddr, bothFamilies bool) (int, error) {
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

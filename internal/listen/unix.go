@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bindUnix binds a path, or a name of the abstract namespace if it begins with "@". A socket file that nobody is bound to
-// is the left-over of a killed process and is removed.
+// bindUnix binds a path, or a name of the abstract namespace if it begins with "@". A socket file that nobody is bound
+// to is the left-over of a killed process and is removed.
 func bindUnix(spec Spec) (*Socket, error) {
 	path := spec.Address
 	abstract := strings.HasPrefix(path, "@")
@@ -97,5 +97,6 @@ func isBound(path string) bool {
 	return false
 }
 
-// unconnected finds the paths of bound sockets, listening ones included: Num RefCount Protocol Flags Type St Inode Path.
+// unconnected finds the paths of bound sockets, listening ones included. The columns of /proc/net/unix are Num RefCount
+// Protocol Flags Type St Inode Path; the state 01 is "not connected".
 var unconnected = regexp.MustCompile(`(?m)^(?:\S+ ){5}01 +\d+ (.+)$`)

@@ -22,9 +22,10 @@ const (
 	maxKills = 3
 )
 
-// clearGroup returns when nobody is left in the process group of a leader that was reaped. At the deadline, or as soon as
-// killed is closed, it kills, and then again and again. No event tells when a group is empty, so this polls. While it has a
-// member its number cannot be given to anyone else; between two polls it could only if the whole pid space went round.
+// clearGroup returns when nobody is left in the process group of a leader that was reaped. At the deadline, or as soon
+// as killed is closed, it kills, and then again and again. No event tells when a group is empty, so this polls. While
+// it has a member its number cannot be given to anyone else; between two polls it could only if the whole pid space
+// went round.
 func clearGroup(pgid int, deadline *time.Timer, killed <-chan struct{}) {
 	defer deadline.Stop()
 	poll := time.NewTicker(groupPoll)
@@ -47,8 +48,8 @@ func clearGroup(pgid int, deadline *time.Timer, killed <-chan struct{}) {
 	}
 }
 
-// onlyZombies tells whether all members of a group have ended: their parent, or PID 1 where we are no subreaper, takes its
-// time to reap them.
+// onlyZombies tells whether all members of a group have ended: their parent, or PID 1 where we are no subreaper, takes
+// its time to reap them.
 func onlyZombies(pgid int) bool {
 	files, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil || len(files) == 0 {

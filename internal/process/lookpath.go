@@ -15,8 +15,8 @@ import (
 // defaultPath is where execvp(3) looks when there is no PATH.
 const defaultPath = "/bin:/usr/bin"
 
-// LookPath finds a command as execvp(3) does: one with a slash is a path, relative to the present directory; any other is
-// looked up in the PATH of env. The error is the errno that execve would give: ENOENT, EACCES …
+// LookPath finds a command as execvp(3) does: one with a slash is a path, relative to the present directory; any other
+// is looked up in the PATH of env. The error is the errno that execve would give: ENOENT, EACCES …
 func LookPath(command string, env []string) (string, error) {
 	return LookPathIn("", command, env)
 }

@@ -16,8 +16,8 @@ func BecomeSubreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1,
 // ReapOrphans reaps children that this program did not start: orphans that came to it as subreaper or PID 1. own tells
 // which pids are somebody's to wait for. It must run where all children are started, so that own cannot miss one.
 //
-// It peeks (WNOWAIT) before it reaps and stops at the first own zombie, which would be peeked at again and again: call it
-// once more when that one was reaped.
+// It peeks (WNOWAIT) before it reaps and stops at the first own zombie, which would be peeked at again and again: call
+// it once more when that one was reaped.
 func ReapOrphans(own func(pid int) bool) (reaped int) {
 	for {
 		var info unix.Siginfo
@@ -35,8 +35,8 @@ func ReapOrphans(own func(pid int) bool) (reaped int) {
 	}
 }
 
-// siginfoPID reads si_pid, which x/sys leaves unnamed: the first field of the union behind signo, errno and code, aligned
-// to a pointer's size (include/uapi/asm-generic/siginfo.h).
+// siginfoPID reads si_pid, which x/sys leaves unnamed: the first field of the union behind signo, errno and code,
+// aligned to a pointer's size (include/uapi/asm-generic/siginfo.h).
 func siginfoPID(info *unix.Siginfo) int {
 	offset := 3 * 4
 	if unsafe.Sizeof(uintptr(0)) == 8 {

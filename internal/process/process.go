@@ -19,8 +19,8 @@ import (
 	"github.com/preforkd/preforkd/internal/contract"
 )
 
-// DataFile is one dataset as it is handed to a worker: the worker's own O_RDONLY open, and the paths that may lead to the
-// same segment there, best first.
+// DataFile is one dataset as it is handed to a worker: the worker's own O_RDONLY open, and the paths that may lead to
+// the same segment there, best first.
 type DataFile struct {
 	FD    int
 	Paths []string
@@ -40,8 +40,8 @@ type Spec struct {
 
 	// StopSignal is what the rest of a group gets when its leader has died.
 	StopSignal unix.Signal
-	// StopTimeout is how long the whole group gets, from the first StopSignal on, before what is left of it is killed. A
-	// leader that is still alive then is its owner's to Kill.
+	// StopTimeout is how long the whole group gets, from the first StopSignal on, before what is left of it is killed.
+	// A leader that is still alive then is its owner's to Kill.
 	StopTimeout time.Duration
 }
 
@@ -90,8 +90,8 @@ func newProcess(stopSignal unix.Signal, grace time.Duration) *Process {
 	}
 }
 
-// Start forks a worker and returns at once; report is then called with its events from one goroutine. It must run on the
-// thread of Stage's parent-death signal: one that is locked for life. An error means that there was no fork.
+// Start forks a worker and returns at once; report is then called with its events from one goroutine. It must run on
+// the thread of Stage's parent-death signal: one that is locked for life. An error means that there was no fork.
 func Start(spec *Spec, report func(Event)) (*Process, error) {
 	null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -263,8 +263,8 @@ func (p *Process) Hurry(grace time.Duration) {
 // Gone is closed when the process and what was left of its group have ended.
 func (p *Process) Gone() <-chan struct{} { return p.gone }
 
-// LastWords returns the last 8 KiB of the worker's standard error. It waits up to patience for what is still in the pipe: a
-// grandchild may hold the other end for ever.
+// LastWords returns the last 8 KiB of the worker's standard error. It waits up to patience for what is still in the
+// pipe: a grandchild may hold the other end for ever.
 func (p *Process) LastWords(patience time.Duration) string {
 	select {
 	case <-p.copied:

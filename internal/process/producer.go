@@ -26,8 +26,8 @@ const (
 	lastLinesPatience = 500 * time.Millisecond
 )
 
-// Producer is a running command, owned by whoever started it: read it to the end, Wait, Close. Gone is closed after Close
-// at the earliest when the command left something running.
+// Producer is a running command, owned by whoever started it: read it to the end, Wait, Close. Gone is closed after
+// Close at the earliest when the command left something running.
 type Producer struct {
 	*Process
 	stdout *os.File

@@ -24,7 +24,8 @@ type child struct {
 	report *os.File // the exec stage's error report; ends without a byte when it became the command
 }
 
-// spawn forks, on the calling thread. files become descriptors 0, 1, 2 … of the child; they stay the caller's. plan's descriptors follow them.
+// spawn forks, on the calling thread. files become descriptors 0, 1, 2 … of the child; they stay the caller's. plan's
+// descriptors follow them.
 func spawn(files []int, plan *stagePlan) (*child, error) {
 	if isStage() {
 		// Without this, a program that forgot would start itself as its own worker, and so on for ever.
@@ -65,7 +66,8 @@ func spawn(files []int, plan *stagePlan) (*child, error) {
 	return &child{pid: pid, pidfd: pollable(pidfd, "pidfd"), report: reportR}, nil
 }
 
-// writePlan puts the plan into a memory file: unlike a pipe it takes any size without a reader, unlike argv nobody sees it.
+// writePlan puts the plan into a memory file: unlike a pipe it takes any size without a reader, unlike argv nobody sees
+// it.
 func writePlan(plan *stagePlan) (int, error) {
 	text, err := json.Marshal(plan)
 	if err != nil {

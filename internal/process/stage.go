@@ -58,8 +58,8 @@ func (e *stageError) permanent() bool {
 // isStage tells whether this process was started as an exec stage.
 func isStage() bool { return len(os.Args) == 2 && os.Args[0] == stageName }
 
-// Stage makes this process the command of its plan if it was started as an exec stage, and then does not return. A program
-// that uses package supervisor calls it first of all in main.
+// Stage makes this process the command of its plan if it was started as an exec stage, and then does not return. A
+// program that uses package supervisor calls it first of all in main.
 func Stage() {
 	if !isStage() {
 		return

@@ -63,7 +63,8 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	// A part of the tests, or the tests as a user who has to skip some, need not use all.
-	if whole := flag.Lookup("test.run").Value.String() == "" && os.Getuid() == 0; code == 0 && whole {
+	part := flag.Lookup("test.run").Value.String() + flag.Lookup("test.list").Value.String()
+	if code == 0 && part == "" && os.Getuid() == 0 {
 		for name := range helpers {
 			if _, used := usedHelpers.Load(name); !used {
 				fmt.Fprintf(os.Stderr, "no test uses the helper %q\n", name)

@@ -59,16 +59,19 @@ func (s *Supervisor) supervised(v *view, measured *memstat.Fleet) Supervised {
 func (v *view) data(measured *memstat.Fleet) []Data {
 	rows := []Data{}
 	for _, load := range v.loading {
-		row := Data{Name: load.spec.Name, Source: load.spec.Display(), Loaded: load.loaded.Load()}
-		row.Size = max(0, load.total.Load())
+		loaded, total := load.loaded.Load(), load.total.Load()
+		row := Data{Name: load.spec.Name, Source: load.spec.Display(), Loaded: loaded, Resident: &loaded}
+		if total >= 0 {
+			row.Size = &total
+		}
 		rows = append(rows, row)
 	}
 	for _, version := range v.versions {
 		row := Data{
 			Name: version.Name, Version: version.number, Source: version.Display(),
-			Format: version.Format, DType: version.DType, Shape: version.Shape,
-			Size: version.Segment.Size(), Loaded: version.Segment.Size(), SHA256: version.SHA256,
-			LoadedAt: &version.At, LoadSeconds: seconds(version.Took),
+			Format: &version.Format, DType: version.DType, Shape: version.Shape,
+			Size: new(version.Segment.Size()), Loaded: version.Segment.Size(), SHA256: &version.SHA256,
+			LoadedAt: &version.At, LoadSeconds: new(seconds(version.Took)),
 		}
 		if allocated, err := version.Segment.Allocated(); err == nil {
 			row.Resident = &allocated
@@ -150,6 +153,9 @@ func (v *view) memory(measured *memstat.Fleet) Memory {
 			account.Workers = append(account.Workers, measured.Workers[memstat.Key{Worker: w.ID.Slot, Incarnation: w.ID.Incarnation}])
 		}
 	}
+	for _, load := range v.loading { // held already, if not shared yet
+		account.Data += load.loaded.Load()
+	}
 	newest := map[string]int64{}
 	for _, version := range v.versions {
 		if allocated, err := version.Segment.Allocated(); err == nil {
@@ -161,6 +167,10 @@ func (v *view) memory(measured *memstat.Fleet) Memory {
 		account.Newest += size
 	}
 	m := memstat.Totals(account)
+	if len(v.loading) > 0 {
+		m.Counterfactual = "The data is being loaded: there is nothing yet that could be saved."
+		m.Saved, m.SavedFull, m.WithoutSharing = nil, nil, nil
+	}
 	return Memory{
 		RSS: m.RSS, PSS: m.PSS, USS: m.USS, Private: m.Private, PageTables: m.PageTables,
 		Data: m.Data, Mapped: m.Mapped, COW: m.COW, Supervisor: m.Supervisor,

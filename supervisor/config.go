@@ -108,6 +108,7 @@ const (
 	minRespawn   = time.Second
 	giveUpAfter  = 5
 	pauseAfter   = 5 * time.Second
+	strayPoll    = 50 * time.Millisecond
 	// oomRaise makes the OOM killer prefer a worker to the supervisor, which holds the data and costs next to nothing.
 	oomRaise = 100
 )
@@ -160,6 +161,7 @@ func (c Config) parse() (*parsed, error) {
 		note(err)
 		p.listen = append(p.listen, spec)
 	}
+	note(listen.CheckNames(p.listen))
 	for _, kv := range p.Env {
 		note(contract.CheckEnv(kv))
 	}

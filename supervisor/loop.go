@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/preforkd/preforkd/internal/fleet"
 	"github.com/preforkd/preforkd/internal/listen"
 	"github.com/preforkd/preforkd/internal/process"
@@ -37,6 +39,8 @@ type loop struct {
 	unreaped  map[int]*process.Process  // by pid: ours to wait for
 	processes map[*process.Process]bool // workers and producers whose group has not ended
 	hurry     bool                      // a quick stop is under way
+	asked     map[int]bool              // orphans that were asked to stop when everything else had ended; nil before
+	patience  time.Time                 // until when they have
 
 	roster bool // who is to be measured has changed since the sampler was told
 
@@ -138,7 +142,7 @@ func (l *loop) wait(ctx context.Context, loaded <-chan loadResult) error {
 	defer timer.Stop()
 	stop := ctx.Done()
 	l.woke = time.Since(l.started)
-	for l.finish == nil || len(l.processes) > 0 || loaded != nil {
+	for l.finish == nil || len(l.processes) > 0 || loaded != nil || l.strays() {
 		var f func(*loop)
 		select {
 		case f = <-l.inbox:
@@ -157,7 +161,11 @@ func (l *loop) wait(ctx context.Context, loaded <-chan loadResult) error {
 		}
 		l.woke = time.Since(l.started)
 		l.beat.Store(int64(l.woke))
-		timer.Reset(min(time.Second, max(0, l.state.Next()-l.now())))
+		next := min(time.Second, max(0, l.state.Next()-l.now()))
+		if l.asked != nil {
+			next = min(next, strayPoll)
+		}
+		timer.Reset(next)
 	}
 	return l.verdict()
 }
@@ -301,8 +309,39 @@ func (l *loop) quit() {
 
 func (l *loop) kill() {
 	l.stopLoading()
+	l.patience = time.Now()
 	l.step(fleet.Kill{})
 	for p := range l.processes {
 		p.Kill()
 	}
+}
+
+// strays ends what is left when all workers and their groups are gone: processes that made themselves independent (setsid, a
+// daemon's double fork) and came to us as their subreaper, holding memory and sockets. It tells whether there still are any.
+func (l *loop) strays() bool {
+	if !l.config.ReapOrphans {
+		return false
+	}
+	l.reapOrphans()
+	pids := process.Orphans()
+	if l.asked == nil && len(pids) > 0 {
+		l.asked = map[int]bool{}
+		if l.patience.IsZero() {
+			l.patience = time.Now().Add(l.config.StopTimeout)
+		}
+		l.config.Log.Warn("ending processes that workers left behind", "pids", pids)
+	}
+	if hurried := time.Now().Add(quickTimeout); l.hurry && l.patience.After(hurried) {
+		l.patience = hurried
+	}
+	for _, pid := range pids {
+		switch {
+		case !time.Now().Before(l.patience):
+			process.SignalOrphan(pid, unix.SIGKILL)
+		case !l.asked[pid]:
+			l.asked[pid] = true
+			process.SignalOrphan(pid, l.config.StopSignal)
+		}
+	}
+	return len(pids) > 0
 }

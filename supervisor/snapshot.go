@@ -57,20 +57,21 @@ type Reload struct {
 	Error  string    `json:"error,omitempty"`
 }
 
-// Data is one live version of a dataset. While it is being loaded Version is 0 and Loaded counts the bytes so far.
+// Data is one live version of a dataset. While it is being loaded Version is 0, Loaded counts the bytes so far, and what only
+// the whole content tells is nil.
 type Data struct {
 	Name        string     `json:"name"`
 	Version     int        `json:"version"`
 	Source      string     `json:"source"` // without user, query and command arguments
-	Format      string     `json:"format"`
+	Format      *string    `json:"format"`
 	DType       string     `json:"dtype,omitempty"`
 	Shape       []int64    `json:"shape,omitempty"`
-	Size        int64      `json:"size"`     // bytes of content; 0 while unknown
+	Size        *int64     `json:"size"`     // bytes of content; null for a stream that is being loaded
 	Resident    *int64     `json:"resident"` // allocated bytes, st_blocks × 512
 	Huge        *int64     `json:"huge"`     // bytes of it in huge pages; null where no worker's scan has shown it
-	SHA256      string     `json:"sha256"`
+	SHA256      *string    `json:"sha256"`
 	LoadedAt    *time.Time `json:"loaded_at"`
-	LoadSeconds float64    `json:"load_seconds"`
+	LoadSeconds *float64   `json:"load_seconds"`
 	Loaded      int64      `json:"loaded"`  // bytes loaded so far, Size when done
 	Workers     int        `json:"workers"` // live workers that were handed this version
 }
@@ -86,10 +87,10 @@ const (
 	StatusBackoff  Status = "backoff"
 )
 
-// Exit is how a process ended: by Signal when it is set, else with Code.
+// Exit is how a process ended: by Signal when that is set, else with Code; with neither when there was no process.
 type Exit struct {
 	At     time.Time `json:"at"`
-	Code   int       `json:"code"`
+	Code   *int      `json:"code"`
 	Signal string    `json:"signal,omitempty"`
 	Reason string    `json:"reason"` // stop, crash, start-timeout, stop-timeout, spawn-failed
 }

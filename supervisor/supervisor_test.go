@@ -37,7 +37,7 @@ func TestWorkersShareOneSegment(t *testing.T) {
 		Command: []string{"python3", "-c", reader},
 	})
 	ready := f.untilReady(3)
-	if len(ready.Data) != 1 || ready.Data[0].Workers != 3 || ready.Data[0].Size != 1<<20 || ready.Data[0].Version != 1 {
+	if len(ready.Data) != 1 || ready.Data[0].Workers != 3 || *ready.Data[0].Size != 1<<20 || ready.Data[0].Version != 1 {
 		t.Errorf("data row: %+v", ready.Data)
 	}
 	if *ready.Data[0].Resident != 1<<20 || ready.Memory.Data != 1<<20 {

@@ -150,14 +150,19 @@ func (l *loop) news(w *worker, event process.Event) {
 
 func (l *loop) spawnFailed(w *worker, event process.SpawnFailed) {
 	l.retire(w, &Exit{At: time.Now(), Reason: fleet.ReasonSpawnFailed.String()})
-	l.about(w.id).Error("cannot start worker", "error", event.Err)
-	l.step(fleet.SpawnFailed{ID: w.id, Permanent: event.Permanent, Reason: event.Err.Error()})
+	l.stepThen(fleet.SpawnFailed{ID: w.id, Permanent: event.Permanent, Reason: event.Err.Error()}, func() {
+		if l.state.Phase != fleet.Stopping && l.state.Phase != fleet.Stopped { // else it is what Run fails with
+			l.about(w.id).Error("cannot start worker", "error", event.Err)
+		}
+	})
 }
 
 func (l *loop) exited(w *worker, event process.Exited) {
-	exit := &Exit{At: time.Now(), Code: event.Code}
+	exit := &Exit{At: time.Now()}
 	if event.Signal != 0 {
 		exit.Signal = unix.SignalName(unix.Signal(event.Signal))
+	} else {
+		exit.Code = &event.Code
 	}
 	l.retire(w, exit)
 	l.stepThen(fleet.Exited{ID: w.id, Exit: fleet.Exit{Code: event.Code, Signal: event.Signal}}, func() {

@@ -82,7 +82,7 @@ func TestTheEndpointIsUpDuringTheLoad(t *testing.T) {
 		source.send(8 * mib)
 		snap := f.until("progress", func(s *supervisor.Snapshot) bool { return len(s.Data) == 1 && s.Data[0].Loaded > last })
 		last = snap.Data[0].Loaded
-		if d := snap.Data[0]; d.Version != 0 || d.Size != 0 || d.LoadedAt != nil || last > int64(len(source.sent)) {
+		if d := snap.Data[0]; d.Version != 0 || d.Size != nil || d.LoadedAt != nil || last > int64(len(source.sent)) {
 			t.Errorf("data after %d bytes: %+v", len(source.sent), d)
 		}
 		if snap.Supervisor.State != supervisor.StateLoading || len(children(t, f.pid)) != 1 {
@@ -96,7 +96,7 @@ func TestTheEndpointIsUpDuringTheLoad(t *testing.T) {
 	}
 	source.file.Close()
 	snap := f.untilReady(2)
-	if d := snap.Data[0]; d.Version != 1 || d.Size != int64(len(source.sent)) || d.Loaded != d.Size || d.SHA256 != source.digest() {
+	if d := snap.Data[0]; d.Version != 1 || *d.Size != int64(len(source.sent)) || d.Loaded != *d.Size || *d.SHA256 != source.digest() {
 		t.Errorf("data after the load: %+v, want %d bytes of %s", d, len(source.sent), source.digest())
 	}
 	if got, _, err := f.ask("/readyz"); got != http.StatusOK || err != nil {
@@ -124,7 +124,7 @@ func TestStandardInputIsASource(t *testing.T) {
 	if err := cat.Wait(); err != nil {
 		t.Error(err)
 	}
-	if d := snap.Data[0]; d.SHA256 != digest || d.Size != 32*mib {
+	if d := snap.Data[0]; *d.SHA256 != digest || *d.Size != 32*mib {
 		t.Errorf("data: %+v, want %s", d, digest)
 	}
 	f.stop()
@@ -153,7 +153,7 @@ func TestDatasetsAreLoadedAtOnce(t *testing.T) {
 	want := []string{"a " + sources[0].digest(), "b " + sources[1].digest(), "c " + sources[2].digest(), "file " + digest}
 	var got []string
 	for _, d := range f.untilReady(1).Data {
-		got = append(got, d.Name+" "+d.SHA256)
+		got = append(got, d.Name+" "+*d.SHA256)
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("data\n%s\nwant, in the order of --data\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -197,7 +197,7 @@ func TestAWorkerFindsTheArrayAsItWasTold(t *testing.T) {
 		"the variables":   found.Path == found.Told.Path && found.FD == found.Told.FD && found.Size == array.size(),
 		"the manifest":    found.Told.DType == "<i2" && slices.Equal(found.Told.Shape, shape) && found.Told.Order == "C",
 		"its offset":      found.Told.Offset == npyOffset && found.Told.Size == array.size(),
-		"its version":     found.Told.Version == 1 && found.Told.SHA256 == snap.Data[0].SHA256 && found.Told.Format == "npy",
+		"its version":     found.Told.Version == 1 && found.Told.SHA256 == *snap.Data[0].SHA256 && found.Told.Format == "npy",
 		"the link's name": filepath.Base(found.Path) == "emb.v1.npy",
 		"the content":     found.Sum == array.sum() && found.Same,
 		"the stats":       snap.Data[0].DType == "<i2" && slices.Equal(snap.Data[0].Shape, shape),

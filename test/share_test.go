@@ -57,7 +57,7 @@ func TestEightWorkersShareOneGigabyte(t *testing.T) {
 			t.Errorf("worker %d: data %+v, want all %d bytes resident", w.ID, w.Data, size)
 		}
 	}
-	if d := snap.Data[0]; len(snap.Data) != 1 || d.SHA256 != digest || d.Size != size || d.Workers != workers {
+	if d := snap.Data[0]; len(snap.Data) != 1 || *d.SHA256 != digest || *d.Size != size || d.Workers != workers {
 		t.Errorf("data: %+v", snap.Data)
 	}
 	memory := snap.Memory

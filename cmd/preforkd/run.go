@@ -84,6 +84,10 @@ func serve(options *config.Options, cfg supervisor.Config, signals *signals) (co
 			cfg.Log.Warn("the default name is taken", "notice", dir.Notice())
 		}
 		cfg.Name, cfg.RunDir = dir.Name(), dir
+		if _, err := dir.ControlPath(); err != nil && options.RunDir != "" {
+			closeListener(stats)
+			return exitUsage, err
+		}
 		control = listenControl(dir, cfg.Log)
 	}
 	s, err := supervisor.New(cfg)

@@ -51,7 +51,7 @@ func statusCmd(args []string, stdout, stderr io.Writer) int {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "preforkd status: %v\ntry: preforkd status --help\n", err)
+		fmt.Fprintf(stderr, "preforkd status: cannot read the command line: %v\ntry: preforkd status --help\n", err)
 		return exitUsage
 	}
 	if err := showStatus(stdout, *name, *dir, *raw, *color && isTerminal(stdout)); err != nil {

@@ -65,8 +65,8 @@ func memoryMetrics() []metric {
 			[]string{"name", "version"},
 			func(v *view, emit emit) {
 				for _, d := range v.Data {
-					if d.LoadedAt != nil {
-						emit(d.LoadSeconds, d.Name, strconv.Itoa(d.Version))
+					if d.LoadSeconds != nil {
+						emit(*d.LoadSeconds, d.Name, strconv.Itoa(d.Version))
 					}
 				}
 			},
@@ -111,9 +111,7 @@ func fleetMemory(v *view, emit emit) {
 func dataBytes(v *view, emit emit) {
 	for _, d := range v.Data {
 		version := strconv.Itoa(d.Version)
-		if d.Size > 0 || d.LoadedAt != nil { // the size of a stream is not known while it is loaded
-			emit(float64(d.Size), d.Name, version, "size")
-		}
+		number(emit, d.Size, d.Name, version, "size")
 		emit(float64(d.Loaded), d.Name, version, "loaded")
 		number(emit, d.Resident, d.Name, version, "resident")
 		number(emit, d.Huge, d.Name, version, "huge")

@@ -17,7 +17,7 @@ import (
 
 // Bounds on what a client may cost. A health check and a scrape need milliseconds and a few hundred bytes.
 const (
-	headerTimeout  = 5 * time.Second
+	headerTimeout  = 2 * time.Second
 	readTimeout    = 10 * time.Second
 	writeTimeout   = 30 * time.Second
 	maxHeaderBytes = 4 << 10 // net/http adds 4 KiB of its own

@@ -14,6 +14,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"unicode/utf8"
 
 	humanize "github.com/dustin/go-humanize"
 )
@@ -51,10 +52,30 @@ type head struct {
 	size  int64 // bytes that the content says it has in all; 0 when it says nothing
 }
 
-// sniff reads as much of r as it takes to tell the format: up to 6 bytes of raw content, the whole header of an npy.
+// refuse recognises what no worker could open: these libraries resolve the path of a segment to its name, "/memfd:…
+// (deleted)", and fail, or make a new file of that name.
+func (h *head) refuse(r io.Reader) error {
+	for magic, what := range map[string]string{"SQLite format 3\x00": "a SQLite database", "\x89HDF\r\n\x1a\n": "an HDF5 file"} {
+		if !strings.HasPrefix(magic, string(h.bytes[:min(len(h.bytes), len(npyMagic))])) || len(h.bytes) < len(npyMagic) {
+			continue
+		}
+		if _, err := h.fill(r, len(magic)-len(h.bytes)); err != nil {
+			return err
+		}
+		if string(h.bytes) == magic {
+			return fmt.Errorf("%s opens its file by its real path and cannot be handed over as a segment: give workers the file itself", what)
+		}
+	}
+	return nil
+}
+
+// sniff reads as much of r as it takes to tell the format: a few bytes of raw content, the whole header of an npy.
 func sniff(r io.Reader) (head, error) {
 	h := head{Meta: Meta{Format: FormatRaw}}
 	if ok, err := h.fill(r, len(npyMagic)); !ok || string(h.bytes) != npyMagic {
+		if err == nil {
+			err = h.refuse(r)
+		}
 		return h, err
 	}
 	ok, err := h.fill(r, 2)
@@ -85,7 +106,20 @@ func sniff(r io.Reader) (head, error) {
 	case !ok:
 		return h, fmt.Errorf("%w: it ends within its header, after %d bytes", errTruncated, len(h.bytes))
 	}
-	return h, h.parse(string(h.bytes[8+lengthBytes:]))
+	text := h.bytes[8+lengthBytes:]
+	if h.bytes[6] < 3 { // numpy writes Latin-1 before version 3.0
+		text = latin1(text)
+	}
+	return h, h.parse(string(text))
+}
+
+// latin1 turns Latin-1 into UTF-8.
+func latin1(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for _, b := range text {
+		out = utf8.AppendRune(out, rune(b))
+	}
+	return out
 }
 
 // fill appends n bytes of r; ok is false when r ended before.

@@ -62,6 +62,17 @@ func TestSniffReadsNpyHeaders(t *testing.T) {
 	}
 }
 
+// numpy writes Latin-1 in versions 1.0 and 2.0, and UTF-8 since 3.0.
+func TestSniffReadsNamesInTheHeadersEncoding(t *testing.T) {
+	for major, name := range map[byte]string{1: "\xe4", 2: "\xe4", 3: "ä"} {
+		header := "{'descr': [('" + name + "', '<f4')], 'fortran_order': False, 'shape': (2,), }"
+		h, err := sniff(bytes.NewReader(npyVersion(major, header, 8)))
+		if want := "[('ä', '<f4')]"; err != nil || h.DType != want {
+			t.Errorf("version %d: dtype %q, want %q: %v", major, h.DType, want, err)
+		}
+	}
+}
+
 func TestSniffLeavesEverythingElseRaw(t *testing.T) {
 	for _, raw := range []string{"", "x", "\x93NUMP", "\x93NUMPx\x01\x00", "PK\x03\x04", "hello world"} {
 		h, err := sniff(strings.NewReader(raw))

@@ -64,3 +64,15 @@ func Parse(text string) (Spec, error) {
 
 // maxUnixPath is the room in sockaddr_un.sun_path, less the final NUL.
 const maxUnixPath = 107
+
+// CheckNames refuses a name that stands twice.
+func CheckNames(specs []Spec) error {
+	used := make(map[string]bool)
+	for _, s := range specs {
+		if s.Name != "" && used[s.Name] {
+			return fmt.Errorf("cannot use --listen name %q twice: give each its own NAME=", s.Name)
+		}
+		used[s.Name] = true
+	}
+	return nil
+}

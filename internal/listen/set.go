@@ -91,7 +91,8 @@ func take(list *[]*Socket, want func(*Socket) bool) *Socket {
 	return s
 }
 
-// nameAll gives the unnamed ones their names, http, http2, http3 …, and refuses a name that stands twice.
+// nameAll gives the unnamed ones their names, http, http2, http3 …, and refuses a name that stands twice: CheckNames cannot
+// know what inherited ones are called.
 func nameAll(sockets []*Socket) error {
 	used := make(map[string]bool)
 	for _, s := range sockets {

@@ -4,10 +4,16 @@
 package process
 
 import (
+	"bytes"
 	"encoding/binary"
+	"os"
+	"slices"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/preforkd/preforkd/internal/host"
 )
 
 // BecomeSubreaper makes orphaned descendants of this process its children (Linux 3.4), so that they can be reaped.
@@ -45,3 +51,20 @@ func siginfoPID(info *unix.Siginfo) int {
 	raw := (*[20]byte)(unsafe.Pointer(info))
 	return int(int32(binary.NativeEndian.Uint32(raw[offset:])))
 }
+
+// Orphans returns the children of this process that have not ended. When everything that was started here is gone, these are
+// descendants that came to it as their subreaper.
+func Orphans() []int {
+	tree := host.Tree("/proc", os.Getpid())
+	return slices.DeleteFunc(tree, func(pid int) bool {
+		text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		if err != nil {
+			return true
+		}
+		fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:]) // state ppid …
+		return len(fields) < 2 || string(fields[1]) != strconv.Itoa(os.Getpid()) || fields[0][0] == 'Z'
+	})
+}
+
+// SignalOrphan signals a child that Orphans returned. It must run where orphans are reaped, so that the number is its own.
+func SignalOrphan(pid int, sig unix.Signal) { _ = unix.Kill(pid, sig) }

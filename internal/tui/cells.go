@@ -122,11 +122,11 @@ func bytes(n *int64) string {
 }
 
 // progress is what is loaded, of how much where that is known.
-func progress(loaded, size int64) string {
-	if size <= 0 {
+func progress(loaded int64, size *int64) string {
+	if size == nil {
 		return bytes(&loaded)
 	}
-	return fmt.Sprintf("%s/%s", bytes(&loaded), bytes(&size))
+	return fmt.Sprintf("%s/%s", bytes(&loaded), bytes(size))
 }
 
 func count(n *int) string {

@@ -110,7 +110,10 @@ func ending(e *supervisor.Exit) string {
 	if e.Signal != "" {
 		return "killed by " + clean(e.Signal)
 	}
-	return fmt.Sprintf("exit code %d", e.Code)
+	if e.Code == nil {
+		return "never started"
+	}
+	return fmt.Sprintf("exit code %d", *e.Code)
 }
 
 // quantity is a number and its unit, which belong on one line.

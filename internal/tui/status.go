@@ -64,7 +64,7 @@ func (p *page) data(s *supervisor.Snapshot) {
 	t := table{head: []string{"DATA", "VER", "SIZE", "RESIDENT", "HUGE", "WORKERS", "FORMAT", "SOURCE"}, left: "11000011"}
 	for i := range s.Data {
 		d := &s.Data[i]
-		version, size := "v"+strconv.Itoa(d.Version), bytes(&d.Size)
+		version, size := "v"+strconv.Itoa(d.Version), bytes(d.Size)
 		if d.LoadedAt == nil {
 			version, size = "loading", progress(d.Loaded, d.Size)
 		}
@@ -75,7 +75,10 @@ func (p *page) data(s *supervisor.Snapshot) {
 
 // format is what is known of the content: "npy float32 400000×300".
 func format(d *supervisor.Data) string {
-	words := []string{d.Format}
+	if d.Format == nil {
+		return dash
+	}
+	words := []string{*d.Format}
 	if d.DType != "" {
 		words = append(words, d.DType)
 	}

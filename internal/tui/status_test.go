@@ -60,7 +60,7 @@ func TestTextFromOutsideCannotControlTheTerminal(t *testing.T) {
 	s := apitest.Rich()
 	evil := "a\x1b]0;owned\x07\r\n\u202eb\xff"
 	s.Supervisor.Name, s.Supervisor.Version, s.Supervisor.LastReload.Error = evil, evil, evil
-	s.Data[0].Name, s.Data[0].Source, s.Data[0].Format, s.Data[0].DType = evil, evil, evil, evil
+	s.Data[0].Name, s.Data[0].Source, s.Data[0].Format, s.Data[0].DType = evil, evil, &evil, evil
 	s.Workers[0].StatusText, s.Workers[0].Sample.Error, s.Workers[4].LastExit.Signal = evil, evil, evil
 	s.Workers[4].LastExit.Reason, s.Listen[0].Name, s.Listen[0].Address, s.Memory.Counterfactual = evil, evil, evil, evil
 	s.Workers[0].Status, s.Supervisor.State = supervisor.Status(evil), supervisor.State(evil)

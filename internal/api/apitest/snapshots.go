@@ -50,10 +50,10 @@ func Example() *supervisor.Snapshot {
 			RSS: new(17 * mib), PSS: new(super), CPUSeconds: new(0.42), State: supervisor.StateRunning,
 		},
 		Data: []supervisor.Data{{
-			Name: "emb", Version: 1, Source: "./emb.npy", Format: "npy", DType: "<f4", Shape: []int64{8388607, 32},
-			Size: data, Resident: new(data), Huge: new(data),
-			SHA256:   "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-			LoadedAt: after(1.25), LoadSeconds: 1.125, Loaded: data, Workers: 2,
+			Name: "emb", Version: 1, Source: "./emb.npy", Format: new("npy"), DType: "<f4", Shape: []int64{8388607, 32},
+			Size: new(data), Resident: new(data), Huge: new(data),
+			SHA256:   new("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
+			LoadedAt: after(1.25), LoadSeconds: new(1.125), Loaded: data, Workers: 2,
 		}},
 		Workers: []supervisor.Worker{worker(0, 4108, 0, 0), worker(1, 4109, copied, copied)},
 		Listen:  []supervisor.Listener{{Name: "http", Address: "127.0.0.1:8000", Accept: "shared", Queue: new(0)}},
@@ -81,9 +81,9 @@ func Rich() *supervisor.Snapshot {
 	next := s.Data[0]
 	next.Version, next.Huge, next.LoadedAt, next.Workers = 2, nil, after(80), 1
 	s.Data = append(s.Data, next, supervisor.Data{
-		Name: "geo", Source: "cmd:gen", Format: "raw", Resident: new(3 * mib), Loaded: 2 * mib,
+		Name: "geo", Source: "cmd:gen", Resident: new(2 * mib), Loaded: 2 * mib,
 	}, supervisor.Data{
-		Name: "tags", Source: "https://host/tags.bin", Format: "raw", Size: 64 * mib, Loaded: 16 * mib,
+		Name: "tags", Source: "https://host/tags.bin", Size: new(64 * mib), Resident: new(16 * mib), Loaded: 16 * mib,
 	})
 
 	s.Workers[0].PIDs = append(s.Workers[0].PIDs, 4120, 4121)
@@ -108,7 +108,7 @@ func Rich() *supervisor.Snapshot {
 	}
 	waiting := supervisor.Worker{
 		ID: 3, Status: supervisor.StatusBackoff, Incarnation: 5, RespawnCount: 4, LastSpawn: after(96), PIDs: []int{},
-		LastExit: &supervisor.Exit{At: *after(97), Signal: "SIGSEGV", Code: -1, Reason: "crash"},
+		LastExit: &supervisor.Exit{At: *after(97), Signal: "SIGSEGV", Reason: "crash"},
 		Data:     []supervisor.WorkerData{},
 	}
 	s.Workers = append(s.Workers, fresh, locked, waiting)
@@ -125,7 +125,7 @@ func Loading() *supervisor.Snapshot {
 	s := Example()
 	s.Supervisor.State, s.Supervisor.Uptime = supervisor.StateLoading, 1
 	s.Supervisor.PSS = nil
-	s.Data = []supervisor.Data{{Name: "emb", Source: "./emb.npy", Format: "npy", Size: gib, Loaded: gib / 4}}
+	s.Data = []supervisor.Data{{Name: "emb", Source: "./emb.npy", Size: new(gib), Resident: new(gib / 4), Loaded: gib / 4}}
 	s.Workers = []supervisor.Worker{}
 	s.Listen = []supervisor.Listener{}
 	s.Memory = supervisor.Memory{Data: gib / 4}

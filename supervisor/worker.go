@@ -57,8 +57,10 @@ func (l *loop) spawn(id fleet.ID) {
 	w := &worker{id: id, notified: make(chan struct{}), versions: l.newest(), spawned: time.Now()}
 	l.workers[id] = w
 	if err := l.sockets.Listen(); err != nil {
-		// Another program took the port between our bind and now.
-		l.failed = fail(KindListen, err)
+		// Another program took the port between our bind and now. Later, in a fleet that runs, it is one start that failed.
+		if l.state.Phase == fleet.Starting {
+			l.failed = fail(KindListen, err)
+		}
 		l.spawnFailed(w, process.SpawnFailed{Err: err, Permanent: true})
 		return
 	}

@@ -15,14 +15,14 @@ import (
 // "{{" before one escapes it: {{worker} becomes {worker}.
 var placeholder = regexp.MustCompile(`\{?\{(?:(path|fd|size|listen|port):([A-Za-z][A-Za-z0-9_-]*)|(worker|workers))\}`)
 
-// PathMark stands for paths that are not known yet when a plan is only checked.
-const PathMark = "/proc/self/fd/N"
+// pathMark stands for paths that are not known yet when a plan is only checked.
+const pathMark = "/proc/self/fd/N"
 
 // Check tells, before anything starts, whether every placeholder of the command and of --env names something.
 func (p *Plan) Check() error {
 	paths := make([]string, len(p.Data))
 	for i := range paths {
-		paths[i] = PathMark
+		paths[i] = pathMark
 	}
 	if _, err := p.Args(paths); err != nil {
 		return err

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// FirstFD is the descriptor of the first listening socket (SD_LISTEN_FDS_START of sd_listen_fds(3)).
-const FirstFD = 3
+// firstFD is the descriptor of the first listening socket (SD_LISTEN_FDS_START of sd_listen_fds(3)).
+const firstFD = 3
 
 // Socket is one listening socket as the worker sees it. Port is 0 for a unix socket.
 type Socket struct {
@@ -49,13 +49,10 @@ type Plan struct {
 }
 
 // SocketFD is the descriptor of the i-th listening socket in every worker.
-func (p *Plan) SocketFD(i int) int { return FirstFD + i }
+func (p *Plan) SocketFD(i int) int { return firstFD + i }
 
 // DataFD is the descriptor of the i-th dataset in every worker.
-func (p *Plan) DataFD(i int) int { return FirstFD + len(p.Sockets) + i }
-
-// EndFD is the first descriptor that is closed in every worker.
-func (p *Plan) EndFD() int { return p.DataFD(len(p.Data)) }
+func (p *Plan) DataFD(i int) int { return firstFD + len(p.Sockets) + i }
 
 // Environ returns the worker's environment. paths has one entry for each dataset; pid is the worker's own.
 //

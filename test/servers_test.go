@@ -35,6 +35,7 @@ func servers() []server {
 		}, true},
 		{"uvicorn", func(t *testing.T) []string { return []string{venv(t, "uvicorn"), "--fd", "{fd:http}", "apps:asgi"} }, false},
 		{"http.server", func(t *testing.T) []string { return []string{python(t, nil), script(t, "http_server.py")} }, false},
+		{"blocking-accept", func(t *testing.T) []string { return []string{python(t, nil), script(t, "blocking_accept.py")} }, false},
 		{"node", func(t *testing.T) []string { return []string{tool(t, "node"), script(t, "server.js")} }, false},
 	}
 }

@@ -30,7 +30,9 @@ func (s *Supervisor) Snapshot() *Snapshot {
 		Sampler:    Sampler(measured.Cost),
 	}
 	for i := range v.state.Slots {
-		snap.Workers = append(snap.Workers, v.rows(i, measured)...)
+		if i < v.state.Config.Workers || len(v.state.Slots[i].Workers) > 0 {
+			snap.Workers = append(snap.Workers, v.rows(i, measured)...)
+		}
 	}
 	for _, socket := range v.sockets {
 		snap.Listen = append(snap.Listen, listener(socket))
@@ -51,8 +53,24 @@ func (s *Supervisor) supervised(v *view, measured *memstat.Fleet) Supervised {
 	return Supervised{
 		PID: os.Getpid(), Version: s.config.Version, Name: s.config.Name, State: state,
 		StartedAt: s.started, Uptime: seconds(time.Since(s.started)),
+		Operation: v.operation(), LastReload: v.reload,
 		RSS: measured.Self.RSS, PSS: measured.Self.PSS, CPUSeconds: measured.Self.CPUSeconds,
 	}
+}
+
+func (v *view) operation() *Operation {
+	if v.order == nil {
+		return nil
+	}
+	o := &Operation{Kind: v.order.kind.String(), StartedAt: v.order.begun, Phase: "loading", Queued: v.order.queued}
+	switch {
+	case v.order.kind == fleet.ReasonScale:
+		o.Phase, o.Done, o.Total = "rolling", min(v.state.Count(fleet.WorkerReady), v.state.Config.Workers), v.state.Config.Workers
+	case v.state.Roll.Reason != fleet.ReasonNone:
+		o.Phase, o.FailedStarts = "rolling", v.state.Roll.Failures
+		o.Done, o.Total = v.state.Progress()
+	}
+	return o
 }
 
 // data has a row for each dataset that is being loaded and for each live version.
@@ -111,6 +129,9 @@ func (v *view) rows(slot int, measured *memstat.Fleet) []Worker {
 func (v *view) row(row Worker, w *fleet.Worker, measured *memstat.Fleet) Worker {
 	live := v.live[w.ID]
 	row.Incarnation = w.ID.Incarnation
+	if reason := v.state.Replacing(*w); reason != fleet.ReasonNone && w.Phase == fleet.WorkerReady {
+		row.Replacing = reason.String()
+	}
 	switch w.Phase {
 	case fleet.WorkerSpawning, fleet.WorkerStarting:
 		row.Status = StatusStarting
@@ -167,7 +188,7 @@ func (v *view) memory(measured *memstat.Fleet) Memory {
 		account.Newest += size
 	}
 	m := memstat.Totals(account)
-	if len(v.loading) > 0 {
+	if len(v.loading) > 0 && v.state.Phase == fleet.Idle {
 		m.Counterfactual = "The data is being loaded: there is nothing yet that could be saved."
 		m.Saved, m.SavedFull, m.WithoutSharing = nil, nil, nil
 	}
@@ -180,7 +201,7 @@ func (v *view) memory(measured *memstat.Fleet) Memory {
 }
 
 func listener(socket *listen.Socket) Listener {
-	row := Listener{Name: socket.Name, Address: socket.Address, Accept: "shared"}
+	row := Listener{Name: socket.Name, Address: socket.Address, Accept: socket.Accept.String()}
 	if queue, ok := socket.Queue(); ok {
 		row.Queue = &queue
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/preforkd/preforkd/internal/contract"
 	"github.com/preforkd/preforkd/internal/dataset"
+	"github.com/preforkd/preforkd/internal/fleet"
 	"github.com/preforkd/preforkd/internal/listen"
 	"github.com/preforkd/preforkd/internal/ready"
 )
@@ -36,12 +37,22 @@ type Config struct {
 	// Inherited are sockets that this process was started with (systemd's LISTEN_FDS); Run takes them over.
 	Inherited []Inherited
 
-	Ready        string         // auto, notify or alive:DURATION: auto
+	Accept     string      // shared or reuseport: shared
+	SocketMode os.FileMode // of unix sockets that are made here: by the umask
+
+	Ready        string         // auto, notify, http:PATH, tcp or alive:DURATION: auto
 	StartTimeout time.Duration  // 60 s
 	StopSignal   syscall.Signal // SIGTERM
 	StopTimeout  time.Duration  // 25 s, inside the 30 s of the kubelet
 	BackoffMax   time.Duration  // 30 s
-	StatsBudget  float64        // share of one core for exact memory figures: 0.01
+	Surge        *int           // processes beyond Workers while replacing, 0: an old worker stops first: 1
+
+	Watchdog    time.Duration // a worker must send WATCHDOG=1 at least this often: no watchdog
+	MaxAge      Limit         // nanoseconds since the start
+	MaxRequests Limit         // that the worker reports by X_PREFORKD_REQUESTS
+	MaxPrivate  Limit         // bytes of anonymous memory
+
+	StatsBudget float64 // share of one core for exact memory figures: 0.01
 
 	RunDir RunDir   // where links to the datasets go: none
 	Stdin  *os.File // the source "-": os.Stdin
@@ -49,10 +60,20 @@ type Config struct {
 	// WorkerLog gets the workers' standard error byte for byte. Without it they write to the supervisor's own, and their
 	// last words are not known.
 	WorkerLog io.Writer
-	Log       *slog.Logger // discarded without it
+	// Capture returns where the standard output and error of one incarnation go, line by line or as they come; it is
+	// closed when both have ended. Without it Stdout and WorkerLog are used.
+	Capture func(worker, incarnation int) (stdout, stderr io.WriteCloser)
+	Log     *slog.Logger // discarded without it
 	// ReapOrphans makes the process a subreaper and reaps what lands on it; the program calls Supervisor.ReapOrphans at
 	// each SIGCHLD. Not for programs that start other children: those would be reaped too.
 	ReapOrphans bool
+}
+
+// Limit is a value at which a worker is replaced, 0 for never. Each worker's own limit is drawn from Value ± Jitter × Value,
+// so that workers that started together are not replaced together.
+type Limit struct {
+	Value  int64
+	Jitter float64 // from 0 up to, not including, 1
 }
 
 // Source is a dataset to load: a path, "-" for standard input, or "cmd:COMMAND" for a command's output (docs/data.md).
@@ -105,8 +126,12 @@ const (
 	quickTimeout = 5 * time.Second
 	killEvery    = 5 * time.Second
 	backoffMin   = 500 * time.Millisecond
-	minRespawn   = time.Second
 	giveUpAfter  = 5
+	rollFailures = 3
+	// A slot whose worker had been ready may start ten in quick succession and two a second in the long run: a worker that is
+	// killed now and then is replaced at once, one that dies as soon as it serves does not eat a core.
+	respawnEvery = 500 * time.Millisecond
+	respawnBurst = 10
 	pauseAfter   = 5 * time.Second
 	strayPoll    = 50 * time.Millisecond
 	// oomRaise makes the OOM killer prefer a worker to the supervisor, which holds the data and costs next to nothing.
@@ -119,6 +144,7 @@ type parsed struct {
 	data    []dataset.Spec
 	listen  []listen.Spec
 	mode    ready.Mode
+	accept  listen.Accept
 	baseEnv []string
 }
 
@@ -168,14 +194,12 @@ func (c Config) parse() (*parsed, error) {
 	mode, err := ready.ParseMode(p.Ready)
 	note(err)
 	p.mode = mode
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-	}{{"start timeout", p.StartTimeout}, {"stop timeout", p.StopTimeout}, {"longest backoff", p.BackoffMax}} {
-		if d.value < 0 {
-			note(fmt.Errorf("cannot use a %s of %v: it must not be negative", d.name, d.value))
-		}
+	if p.mode.NeedsListener() && len(p.listen) == 0 && len(p.Inherited) == 0 {
+		note(fmt.Errorf("cannot use readiness %q without a listener: add --listen, or use notify or alive:DURATION", p.Ready))
 	}
+	p.accept, err = listen.ParseAccept(p.Accept)
+	note(err)
+	p.checkNumbers(note)
 	if len(problems) > 0 {
 		return nil, fail(KindConfig, errors.Join(problems...))
 	}
@@ -190,13 +214,45 @@ func (c Config) parse() (*parsed, error) {
 	return p, nil
 }
 
+func (p *parsed) checkNumbers(note func(error)) {
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"start timeout", p.StartTimeout},
+		{"stop timeout", p.StopTimeout},
+		{"longest backoff", p.BackoffMax},
+		{"watchdog", p.Watchdog},
+	} {
+		if d.value < 0 {
+			note(fmt.Errorf("cannot use a %s of %v: it must not be negative", d.name, d.value))
+		}
+	}
+	if *p.Surge < 0 {
+		note(fmt.Errorf("cannot use a surge of %d: it must not be negative", *p.Surge))
+	}
+	for _, l := range []struct {
+		name  string
+		limit Limit
+	}{{"age", p.MaxAge}, {"number of requests", p.MaxRequests}, {"private memory", p.MaxPrivate}} {
+		if l.limit.Value < 0 || !(l.limit.Jitter >= 0 && l.limit.Jitter < 1) {
+			note(fmt.Errorf("cannot use a greatest %s of %d ± %v: give a value from 0 and a jitter from 0 up to 1",
+				l.name, l.limit.Value, l.limit.Jitter))
+		}
+	}
+}
+
 func (p *parsed) setDefaults() {
 	setDefault(&p.Name, "default")
+	setDefault(&p.Accept, "shared")
 	setDefault(&p.Ready, "auto")
 	setDefault(&p.StartTimeout, time.Minute)
 	setDefault(&p.StopSignal, syscall.SIGTERM)
 	setDefault(&p.StopTimeout, 25*time.Second)
 	setDefault(&p.BackoffMax, 30*time.Second)
+	if p.Surge == nil {
+		p.Surge = new(1)
+	}
 	setDefault(&p.StatsBudget, 0.01)
 	setDefault(&p.Stdin, os.Stdin)
 	setDefault(&p.Stdout, os.Stdout)
@@ -209,6 +265,17 @@ func setDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
 		*field = value
+	}
+}
+
+// rules are the fleet's part of a configuration.
+func (p *parsed) rules() fleet.Config {
+	return fleet.Config{
+		Workers: p.Workers, MaxStarting: maxStarting(), Surge: *p.Surge,
+		StartTimeout: p.StartTimeout, StopTimeout: p.StopTimeout, QuickTimeout: min(quickTimeout, p.StopTimeout),
+		KillEvery: killEvery, BackoffMin: backoffMin, BackoffMax: p.BackoffMax,
+		RespawnEvery: respawnEvery, RespawnBurst: respawnBurst,
+		GiveUpAfter: giveUpAfter, RollFailures: rollFailures, Seed: uint64(os.Getpid()),
 	}
 }
 

@@ -3,35 +3,32 @@
 
 package supervisor
 
-// The datasets: loaded beside the loop, published as links, kept as long as a worker may use them.
+// Datasets are loaded beside the loop; it gets the result when all that the loader started is gone.
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strconv"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/preforkd/preforkd/internal/contract"
 	"github.com/preforkd/preforkd/internal/dataset"
-	"github.com/preforkd/preforkd/internal/fleet"
 	"github.com/preforkd/preforkd/internal/host"
-	"github.com/preforkd/preforkd/internal/memstat"
 	"github.com/preforkd/preforkd/internal/process"
 )
 
-// version is one load of a dataset.
-type version struct {
-	*dataset.Loaded
-	number int
-	link   string   // its own name in the run dir; empty without one
-	paths  []string // what a worker may try, best first
+// load is one load under way, of one or several datasets.
+type load struct {
+	progress []*loadState
+	abort    context.CancelFunc
+	result   chan loadResult
+	then     func(loadResult) // what the loop does with the result
 }
 
-// loadResult is what the loader came to.
+// loadResult is what the loader came to: the datasets in the order they were asked for, or an error.
 type loadResult struct {
 	loaded []*dataset.Loaded
 	err    error
@@ -43,111 +40,92 @@ type loadState struct {
 	loaded, total atomic.Int64 // bytes; total is -1 while unknown
 }
 
-// startLoading loads everything beside the loop, which gets the result when all that the loader started is gone.
-func (l *loop) startLoading() <-chan loadResult {
+// startLoading begins to load specs; then is called on the loop with the result. One load runs at a time.
+func (l *loop) startLoading(specs []dataset.Spec, then func(loadResult)) {
 	ctx, cancel := context.WithCancel(l.ctx)
-	l.abort = cancel
-	progress := make(map[string]*loadState, len(l.config.data))
-	for _, spec := range l.config.data {
+	l.load = &load{abort: cancel, result: make(chan loadResult, 1), then: then}
+	progress := make(map[string]*loadState, len(specs))
+	numbers := make(map[string]int, len(specs))
+	for _, spec := range specs {
 		state := &loadState{spec: spec}
 		state.total.Store(-1)
 		progress[spec.Name] = state
-		l.loading = append(l.loading, state)
+		numbers[spec.Name] = l.numbers[spec.Name] + 1
+		l.load.progress = append(l.load.progress, state)
 	}
+	reserve := l.reserve()
 	loader := &dataset.Loader{
-		Start: l.startProducer, Stdin: l.config.Stdin, Log: l.config.Log,
-		Free: func() (host.Headroom, error) { return (host.Host{}).Free() },
+		Start: l.startProducer, Stdin: l.config.Stdin, Log: l.config.Log, Versions: numbers,
+		Free: func() (host.Headroom, error) {
+			room, err := (host.Host{}).Free()
+			room.Free = max(0, room.Free-reserve)
+			return room, err
+		},
 		OnProgress: func(name string, loaded, total int64) {
 			progress[name].loaded.Store(loaded)
 			progress[name].total.Store(total)
 		},
 	}
-	done := make(chan loadResult, 1)
+	result := l.load.result
 	go func() {
 		defer cancel()
-		loaded, err := loader.Load(ctx, l.config.data)
-		done <- loadResult{loaded, err}
+		loaded, err := loader.Load(ctx, specs)
+		result <- loadResult{loaded, err}
 	}()
-	return done
 }
 
-// stopLoading gives up a load that is under way; afterwards it does nothing.
-func (l *loop) stopLoading() {
-	if l.abort != nil {
-		l.abort()
+// reserve is the memory that the roll after a load will need beside the data: a new worker for each one beyond the slots.
+func (l *loop) reserve() int64 {
+	var largest int64
+	for _, w := range l.sampler.Latest().Workers {
+		if w.Private != nil {
+			largest = max(largest, *w.Private)
+		}
 	}
+	return largest * int64(*l.config.Surge)
+}
+
+// loaded is the channel that a load's result comes on, nil without one.
+func (l *loop) loaded() <-chan loadResult {
+	if l.load == nil {
+		return nil
+	}
+	return l.load.result
 }
 
 func (l *loop) dataLoaded(result loadResult) {
-	l.loading, l.roster = nil, true
-	if result.err != nil {
-		if !errors.Is(result.err, context.Canceled) {
-			l.failed = fail(KindData, result.err)
-		}
-		l.step(fleet.Stop{})
-		return
-	}
-	for i, d := range result.loaded {
-		v := &version{Loaded: d, number: 1}
-		l.link(v, i)
-		l.versions = append(l.versions, v)
-	}
-	l.step(fleet.Boot{}) // does nothing when a stop came first
+	load := l.load
+	l.load, l.roster = nil, true
+	load.then(result)
+	l.publish()
 }
 
-// newest returns the newest version of each dataset in --data order, nil for one that is not loaded yet.
-func (l *loop) newest() []*version {
-	list := make([]*version, len(l.config.data))
-	for i, spec := range l.config.data {
-		for _, v := range l.versions { // oldest first: the last one stays
-			if v.Name == spec.Name {
-				list[i] = v
-			}
+// stopLoading gives up a load that is under way.
+func (l *loop) stopLoading() {
+	if l.load != nil {
+		l.load.abort()
+	}
+}
+
+// toLoad returns which of a configuration's datasets must be loaded, given those that serve. Unchanged is told by the file's
+// identity; what comes from a command must be run to be known, and what came by standard input cannot come again.
+// Only those in names are looked at, all without names.
+func toLoad(config *parsed, serving *release, names []string) []dataset.Spec {
+	var list []dataset.Spec
+	for _, spec := range config.data {
+		have := serving.version(spec.Name)
+		if have == nil || have.Source != spec.Source {
+			list = append(list, spec)
+			continue
+		}
+		if len(names) > 0 && !slices.Contains(names, spec.Name) || !spec.Again() {
+			continue
+		}
+		if now, ok := spec.Identity(); !ok || now != have.Identity {
+			list = append(list, spec)
 		}
 	}
 	return list
-}
-
-// link publishes a version in the run dir and decides which paths a worker may try. A path through the supervisor works in
-// the worker's own children too, but only for the same user: another may not look into our /proc/PID/fd.
-func (l *loop) link(v *version, index int) {
-	plan := contract.Plan{Sockets: make([]contract.Socket, len(l.sockets.Sockets))}
-	target := "/proc/" + strconv.Itoa(os.Getpid()) + "/fd/" + strconv.Itoa(v.Segment.FD())
-	v.paths = []string{target}
-	if u := l.config.User; u != nil && u.UID != os.Geteuid() {
-		target = "/proc/self/fd/" + strconv.Itoa(plan.DataFD(index))
-		v.paths = nil
-	}
-	if l.config.RunDir == nil {
-		return
-	}
-	link := v.Name + ".v" + strconv.Itoa(v.number) + v.Ext
-	err := l.config.RunDir.SetLink(link, target)
-	if err == nil {
-		v.link = link
-		v.paths = append([]string{l.config.RunDir.DataPath(link)}, v.paths...)
-		err = l.config.RunDir.SetLink(v.newestLink(), target)
-	}
-	if err != nil {
-		l.config.Log.Warn("workers may get a dataset by descriptor only", "dataset", v.Name, "error", err)
-	}
-}
-
-// newestLink is the name that always leads to the newest version.
-func (v *version) newestLink() string { return v.Name + v.Ext }
-
-// closeData gives everything up. Links go before their descriptor is closed: its number may be used again at once.
-func (l *loop) closeData() {
-	for _, v := range l.versions {
-		if v.link != "" {
-			if err := errors.Join(l.config.RunDir.RemoveLink(v.link), l.config.RunDir.RemoveLink(v.newestLink())); err != nil {
-				l.config.Log.Warn("a link is left behind", "error", err)
-			}
-		}
-		v.Segment.Close()
-	}
-	l.versions, l.roster = nil, true
-	l.publish()
 }
 
 // startProducer runs the command of a cmd: source. The loader calls it from its own goroutine; the loop's thread forks.
@@ -183,18 +161,6 @@ func (l *loop) startProducer(ctx context.Context, command string) (dataset.Produ
 	case <-l.done:
 		return nil, context.Canceled
 	}
-}
-
-// segments is what the sampler must know of the live versions.
-func (l *loop) segments() []memstat.Segment {
-	var list []memstat.Segment
-	for _, v := range l.versions {
-		list = append(list, memstat.Segment{
-			SegKey: memstat.SegKey{Name: v.Name, Version: v.number},
-			Dev:    v.Segment.Dev(), Ino: v.Segment.Ino(), Size: v.Segment.Size(), Allocated: v.Segment.Allocated,
-		})
-	}
-	return list
 }
 
 // seconds is a duration as the stats write it, to the microsecond.

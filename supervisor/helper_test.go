@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -60,6 +61,9 @@ func run(t *testing.T, config supervisor.Config) *fleet {
 	}
 	if config.Environ == nil {
 		config.Environ = os.Environ()
+	}
+	if config.Log == nil {
+		config.Log = slog.New(slog.NewTextHandler(f.log, nil))
 	}
 	s, err := supervisor.New(config)
 	if err != nil {

@@ -10,13 +10,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/preforkd/preforkd/internal/contract"
 	"github.com/preforkd/preforkd/internal/fleet"
 	"github.com/preforkd/preforkd/internal/listen"
 	"github.com/preforkd/preforkd/internal/process"
@@ -30,9 +29,16 @@ type loop struct {
 	busy    bool
 	sockets *listen.Set
 
-	loading  []*loadState
-	versions []*version // live, datasets in order, oldest first
-	abort    context.CancelFunc
+	load     *load            // under way; nil: none
+	numbers  map[string]int   // of the newest version of each dataset
+	versions []*version       // live, datasets in order, oldest first
+	releases map[int]*release // by epoch: the one that serves and, during a roll, the one to come
+
+	order      *order // under way; nil: none
+	orders     []*order
+	scalings   []*scaling
+	lastReload *Reload
+	reloads    map[string]uint64 // by result
 
 	workers   map[fleet.ID]*worker
 	ended     []*worker                 // by slot: the last one that ended
@@ -41,6 +47,10 @@ type loop struct {
 	hurry     bool                      // a quick stop is under way
 	asked     map[int]bool              // orphans that were asked to stop when everything else had ended; nil before
 	patience  time.Time                 // until when they have
+
+	random   *rand.Rand // draws the workers' own limits
+	tooSmall *parsed    // the configuration whose MaxPrivate no worker can keep
+	oomKills int64
 
 	roster bool // who is to be measured has changed since the sampler was told
 
@@ -60,15 +70,13 @@ func runLoop(ctx context.Context, s *Supervisor) error {
 	defer cancel()
 	l := &loop{
 		Supervisor: s, ctx: background,
-		workers: map[fleet.ID]*worker{}, ended: make([]*worker, s.config.Workers),
+		workers: map[fleet.ID]*worker{}, ended: make([]*worker, s.config.Workers), numbers: map[string]int{},
 		unreaped: map[int]*process.Process{}, processes: map[*process.Process]bool{}, roster: true,
+		releases: map[int]*release{}, reloads: newReloads(), random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	}
-	l.state = fleet.New(fleet.Config{
-		Workers: s.config.Workers, MaxStarting: maxStarting(), Surge: 1,
-		StartTimeout: s.config.StartTimeout, StopTimeout: s.config.StopTimeout, QuickTimeout: min(quickTimeout, s.config.StopTimeout),
-		KillEvery: killEvery, BackoffMin: backoffMin, BackoffMax: s.config.BackoffMax,
-		MinRespawn: minRespawn, GiveUpAfter: giveUpAfter, Seed: uint64(os.Getpid()),
-	})
+	l.noteOOM()
+	l.state = fleet.New(s.config.rules())
+	l.releases[l.state.Epoch] = &release{config: s.config}
 	defer l.closeData()
 	if err := l.prepare(); err != nil {
 		l.step(fleet.Stop{})
@@ -85,72 +93,73 @@ func runLoop(ctx context.Context, s *Supervisor) error {
 			s.config.Log.Warn("cannot reap the orphans of workers", "error", err)
 		}
 	}
-	loaded := l.startLoading()
+	l.startLoading(s.config.data, l.boot)
 	defer l.publish()
 	l.publish()
-	return l.wait(ctx, loaded)
+	return l.wait(ctx)
+}
+
+// boot starts the fleet when the first load is over.
+func (l *loop) boot(result loadResult) {
+	if result.err != nil {
+		if !errors.Is(result.err, context.Canceled) {
+			l.failed = fail(KindData, result.err)
+		}
+		l.step(fleet.Stop{})
+		return
+	}
+	first := l.serving()
+	for i, d := range result.loaded {
+		first.versions = append(first.versions, l.adopt(d, i))
+	}
+	l.publishNewest(first)
+	l.step(fleet.Boot{}) // does nothing when a stop came first
 }
 
 // prepare opens and checks everything that can fail before a byte is loaded.
 func (l *loop) prepare() error {
-	var inherited []listen.Inherited
-	for _, in := range l.config.Inherited {
-		inherited = append(inherited, listen.Inherited(in))
-	}
-	sockets, err := listen.Open(l.config.listen, inherited)
-	if err != nil {
-		return fail(KindListen, err)
-	}
-	l.sockets = sockets
-	if err := l.check(); err != nil {
-		sockets.Close()
+	if err := l.openSockets(); err != nil {
 		return err
+	}
+	if err := l.check(l.config); err != nil {
+		l.sockets.Close()
+		return err
+	}
+	for _, spec := range l.config.data {
+		if err := spec.Check(); err != nil {
+			l.sockets.Close()
+			return fail(KindData, err)
+		}
 	}
 	return nil
 }
 
-func (l *loop) check() error {
-	for _, spec := range l.config.data {
-		for _, socket := range l.sockets.Sockets {
-			if socket.Name == spec.Name {
-				return fail(KindConfig, fmt.Errorf("cannot call a dataset and a listener both %q: rename one, as in --listen web=:8000", spec.Name))
-			}
-		}
+// check finds what is wrong with a configuration on this machine, before anything is loaded or started for it.
+func (l *loop) check(config *parsed) error {
+	var sockets []contract.Socket
+	for _, s := range l.sockets.Sockets {
+		sockets = append(sockets, contract.Socket{Name: s.Name, Port: s.Port})
 	}
-	plan := l.plan(fleet.ID{})
-	if err := plan.Check(); err != nil {
-		return fail(KindConfig, err)
-	}
-	for _, spec := range l.config.data {
-		if err := spec.Check(); err != nil {
-			return fail(KindData, err)
-		}
-	}
-	env, err := plan.Environ(1, make([]string, len(plan.Data)))
-	if err != nil {
-		return fail(KindConfig, err)
-	}
-	if _, err := process.LookPathIn(l.config.Dir, l.config.Command[0], env); err != nil && !strings.Contains(l.config.Command[0], "{") {
-		return fail(KindFleet, fmt.Errorf("cannot start worker 0: exec %s: %v", l.config.Command[0], err))
+	if _, obstacles := config.obstacles(sockets); len(obstacles) > 0 {
+		return obstacles[0]
 	}
 	return nil
 }
 
 // wait is the loop itself.
-func (l *loop) wait(ctx context.Context, loaded <-chan loadResult) error {
+func (l *loop) wait(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	stop := ctx.Done()
 	l.woke = time.Since(l.started)
-	for l.finish == nil || len(l.processes) > 0 || loaded != nil || l.strays() {
+	for l.finish == nil || len(l.processes) > 0 || l.load != nil || l.strays() {
 		var f func(*loop)
 		select {
 		case f = <-l.inbox:
 		case <-stop:
 			stop = nil
 			f = func(l *loop) { l.stopLoading(); l.step(fleet.Stop{}) }
-		case result := <-loaded:
-			loaded = nil
+		case result := <-l.loaded():
 			f = func(l *loop) { l.dataLoaded(result) }
 		case <-timer.C:
 			f = (*loop).tick
@@ -158,10 +167,11 @@ func (l *loop) wait(ctx context.Context, loaded <-chan loadResult) error {
 		l.notePause()
 		if f != nil {
 			f(l)
+			l.nextOrder()
 		}
 		l.woke = time.Since(l.started)
 		l.beat.Store(int64(l.woke))
-		next := min(time.Second, max(0, l.state.Next()-l.now()))
+		next := min(time.Second, max(0, min(l.state.Next(), l.nextLimit())-l.now()))
 		if l.asked != nil {
 			next = min(next, strayPoll)
 		}
@@ -187,6 +197,7 @@ func (l *loop) tick() {
 	for range len(l.inbox) {
 		(<-l.inbox)(l)
 	}
+	l.recycle()
 	l.step(fleet.Tick{})
 }
 
@@ -211,20 +222,27 @@ func (l *loop) stepThen(event fleet.Event, decided func()) {
 		var actions []fleet.Action
 		l.state, actions = fleet.Step(l.state, l.now(), next.event)
 		next.decided()
+		if l.state.Phase == fleet.Stopping {
+			l.hurryLeaving()
+		}
 		for _, action := range actions {
 			l.do(action)
 		}
 	}
 	l.busy = false
+	l.steer()
+	l.checkScalings()
 	l.publish()
 }
 
 func (l *loop) do(action fleet.Action) {
 	switch action := action.(type) {
 	case fleet.Spawn:
-		l.spawn(action.ID)
+		l.spawn(action.ID, l.releases[action.Epoch])
 	case fleet.Signal:
 		l.signal(action.ID, action.Kind)
+	case fleet.RollEnded:
+		l.rollEnded(action)
 	case fleet.Finish:
 		l.finish = &action
 	}
@@ -238,110 +256,25 @@ func (l *loop) verdict() error {
 	case l.finish.Result == fleet.Done:
 		return nil
 	}
-	reason := l.finish.Reason
-	if slot := l.finish.Last.Slot; l.finish.Last.Incarnation > 0 && slot < len(l.ended) && l.ended[slot] != nil {
-		w := l.ended[slot]
-		if w.exit.Reason == fleet.ReasonStartTimeout.String() && w.notReady != "" {
-			reason += ". It " + w.notReady
-		}
-		if words := w.lastWords(); words != "" {
-			reason += fmt.Sprintf("\nthe last words of worker %d:\n%s", slot, indent(words))
-		}
+	return fail(KindFleet, errors.New(l.finish.Reason+l.endOf(l.finish.Last)()))
+}
+
+// endOf returns what is to be said of the end of a worker that has just ended: what its probe saw, and its last words, for
+// which the returned function may have to wait.
+func (l *loop) endOf(id fleet.ID) func() string {
+	if id.Slot >= len(l.ended) || l.ended[id.Slot] == nil || l.ended[id.Slot].id != id {
+		return func() string { return "" }
 	}
-	return fail(KindFleet, errors.New(reason))
+	w, text := l.ended[id.Slot], ""
+	if w.exit.Reason == fleet.ReasonStartTimeout.String() && w.notReady != "" {
+		text = ". It " + w.notReady
+	}
+	return func() string {
+		if words := w.lastWords(); words != "" {
+			return text + fmt.Sprintf("\nthe last words of worker %d:\n%s", id.Slot, indent(words))
+		}
+		return text
+	}
 }
 
 func indent(text string) string { return "  " + strings.ReplaceAll(text, "\n", "\n  ") }
-
-func (l *loop) reapOrphans() {
-	if !l.config.ReapOrphans {
-		return
-	}
-	if n := process.ReapOrphans(func(pid int) bool { return l.unreaped[pid] != nil }); n > 0 {
-		l.config.Log.Debug("reaped orphans", "count", n)
-	}
-}
-
-func (l *loop) closeSockets() {
-	l.sockets.Close()
-	l.sockets = &listen.Set{}
-	l.publish()
-}
-
-// keep puts a process that was just started on the books until its whole group has ended.
-func (l *loop) keep(p *process.Process) {
-	l.unreaped[p.PID] = p
-	l.processes[p] = true
-	if l.hurry {
-		p.Hurry(quickTimeout)
-	}
-	go func() {
-		<-p.Gone()
-		l.post(func(l *loop) {
-			l.reaped(p)
-			delete(l.processes, p)
-			l.publish()
-		})
-	}()
-}
-
-// reaped notes that a pid is no longer ours, and looks at the orphans: an own zombie hides those behind it.
-func (l *loop) reaped(p *process.Process) {
-	if l.unreaped[p.PID] == p {
-		delete(l.unreaped, p.PID)
-	}
-	l.reapOrphans()
-}
-
-// quit is a quick stop; the second one kills. The fleet knows of its workers, not of what they leave in their groups.
-func (l *loop) quit() {
-	again := l.hurry
-	l.hurry = true
-	for p := range l.processes {
-		p.Hurry(quickTimeout)
-	}
-	l.stopLoading()
-	l.step(fleet.Quit{})
-	if again {
-		l.kill()
-	}
-}
-
-func (l *loop) kill() {
-	l.stopLoading()
-	l.patience = time.Now()
-	l.step(fleet.Kill{})
-	for p := range l.processes {
-		p.Kill()
-	}
-}
-
-// strays ends what is left when all workers and their groups are gone: processes that made themselves independent (setsid, a
-// daemon's double fork) and came to us as their subreaper, holding memory and sockets. It tells whether there still are any.
-func (l *loop) strays() bool {
-	if !l.config.ReapOrphans {
-		return false
-	}
-	l.reapOrphans()
-	pids := process.Orphans()
-	if l.asked == nil && len(pids) > 0 {
-		l.asked = map[int]bool{}
-		if l.patience.IsZero() {
-			l.patience = time.Now().Add(l.config.StopTimeout)
-		}
-		l.config.Log.Warn("ending processes that workers left behind", "pids", pids)
-	}
-	if hurried := time.Now().Add(quickTimeout); l.hurry && l.patience.After(hurried) {
-		l.patience = hurried
-	}
-	for _, pid := range pids {
-		switch {
-		case !time.Now().Before(l.patience):
-			process.SignalOrphan(pid, unix.SIGKILL)
-		case !l.asked[pid]:
-			l.asked[pid] = true
-			process.SignalOrphan(pid, l.config.StopSignal)
-		}
-	}
-	return len(pids) > 0
-}

@@ -47,12 +47,35 @@ type Supervised struct {
 	PSS        *int64    `json:"pss"`
 	CPUSeconds *float64  `json:"cpu_seconds"`
 	State      State     `json:"state"`
-	LastReload *Reload   `json:"last_reload"`
+	// Operation is the change under way; nil when there is none.
+	Operation  *Operation `json:"operation"`
+	LastReload *Reload    `json:"last_reload"`
 }
 
-// Reload is the outcome of the last reload; nil before the first one.
+// Operation is a reload, restart or scaling under way.
+type Operation struct {
+	Kind      string    `json:"kind"` // reload, restart or scale
+	StartedAt time.Time `json:"started_at"`
+	Phase     string    `json:"phase"` // loading (datasets) or rolling (workers)
+	// Done of Total workers are replaced: the new one is ready.
+	Done  int `json:"done"`
+	Total int `json:"total"`
+	// FailedStarts counts replacements that were not ready, in a row; too many end the operation.
+	FailedStarts int `json:"failed_starts"`
+	Queued       int `json:"queued"` // operations that wait for the end of this one
+}
+
+// Results of a reload.
+const (
+	ReloadDone      = "done"      // every worker was replaced
+	ReloadUnchanged = "unchanged" // of the datasets named none had changed: nothing was replaced
+	ReloadFailed    = "failed"    // the old workers and the old data serve on
+)
+
+// Reload is the outcome of the last reload; nil before the first one. Took is in seconds.
 type Reload struct {
 	At     time.Time `json:"at"`
+	Took   float64   `json:"took"`
 	Result string    `json:"result"`
 	Error  string    `json:"error,omitempty"`
 }
@@ -92,7 +115,11 @@ type Exit struct {
 	At     time.Time `json:"at"`
 	Code   *int      `json:"code"`
 	Signal string    `json:"signal,omitempty"`
-	Reason string    `json:"reason"` // stop, crash, start-timeout, stop-timeout, spawn-failed
+	// Reason is stop, crash, start-timeout, stop-timeout, spawn-failed, reload, restart, scale, max-age, max-requests,
+	// max-private or watchdog.
+	Reason string `json:"reason"`
+	// OOM: it was killed while the kernel's OOM killer was at work in our memory cgroup.
+	OOM bool `json:"oom,omitempty"`
 }
 
 // Worker is one live process tree, or a slot without one (PID nil). The memory fields are the kernel's, summed over the
@@ -108,6 +135,7 @@ type Worker struct {
 	LastExit     *Exit        `json:"last_exit"`
 	Requests     *int64       `json:"requests"`
 	StatusText   string       `json:"status_text,omitempty"` // the worker's own STATUS=
+	Replacing    string       `json:"replacing,omitempty"`   // why it is to be replaced: an Exit.Reason
 	PIDs         []int        `json:"pids"`
 	RSS          *int64       `json:"rss"`
 	PSS          *int64       `json:"pss"`
@@ -147,7 +175,7 @@ type WorkerData struct {
 type Listener struct {
 	Name    string `json:"name"`
 	Address string `json:"address"` // with the real port
-	Accept  string `json:"accept"`  // shared
+	Accept  string `json:"accept"`  // shared or reuseport
 	Queue   *int   `json:"queue"`   // connections waiting to be accepted
 }
 

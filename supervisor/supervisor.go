@@ -5,6 +5,7 @@ package supervisor
 
 import (
 	"context"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ type Supervisor struct {
 	inbox   chan func(*loop)
 	done    chan struct{} // closed when the loop has ended
 	view    atomic.Pointer[view]
+	changed atomic.Pointer[chan struct{}]
 	beat    atomic.Int64 // when the loop last answered, in nanoseconds since started
 	sampler *memstat.Sampler
 	cgroup  cgroupCache
@@ -42,7 +44,8 @@ func New(config Config) (*Supervisor, error) {
 		done:    make(chan struct{}),
 		sampler: memstat.New(memstat.Options{Budget: p.StatsBudget}),
 	}
-	s.view.Store(&view{state: fleet.New(fleet.Config{Workers: p.Workers}), ended: make([]endedView, p.Workers)})
+	s.changed.Store(new(make(chan struct{})))
+	s.view.Store(&view{reloads: newReloads(), state: fleet.New(fleet.Config{Workers: p.Workers}), ended: make([]endedView, p.Workers)})
 	return s, nil
 }
 
@@ -80,6 +83,9 @@ func (s *Supervisor) Ready() bool {
 	return v.state.Phase == fleet.Running && v.state.Count(fleet.WorkerReady) > 0
 }
 
+// Updated returns a channel that is closed at the next change of what Snapshot tells, the sampler's figures aside.
+func (s *Supervisor) Updated() <-chan struct{} { return *s.changed.Load() }
+
 // Healthy tells whether the loop has answered in the last 5 seconds.
 func (s *Supervisor) Healthy() bool {
 	return time.Since(s.started)-time.Duration(s.beat.Load()) < 5*time.Second
@@ -92,10 +98,15 @@ type Counters struct {
 	Reloads       map[string]uint64 // reloads by Reload.Result
 }
 
+// newReloads has a zero for each result: a counter must be there before it counts.
+func newReloads() map[string]uint64 {
+	return map[string]uint64{ReloadDone: 0, ReloadUnchanged: 0, ReloadFailed: 0}
+}
+
 // Counters returns the totals so far; the maps are the caller's.
 func (s *Supervisor) Counters() Counters {
 	state := s.view.Load().state
-	c := Counters{ExitsByReason: map[string]uint64{}, Spawns: uint64(state.Spawns), Reloads: map[string]uint64{}}
+	c := Counters{ExitsByReason: map[string]uint64{}, Spawns: uint64(state.Spawns), Reloads: maps.Clone(s.view.Load().reloads)}
 	for _, reason := range fleet.Reasons() {
 		c.ExitsByReason[reason.String()] = uint64(state.Exits[reason])
 	}

@@ -6,6 +6,7 @@ package supervisor
 // What the loop publishes after each step: an immutable view that everybody else reads.
 
 import (
+	"maps"
 	"time"
 
 	"github.com/preforkd/preforkd/internal/fleet"
@@ -18,12 +19,32 @@ import (
 type view struct {
 	state    fleet.State
 	loading  []*loadState
+	order    *orderView
+	reload   *Reload
+	reloads  map[string]uint64
 	versions []*version
 	sockets  []*listen.Socket
 	live     map[fleet.ID]workerView
 	ended    []endedView // by slot: its last process that ended
 	// lingering: processes are left, if only what workers left in their groups, though the fleet may have stopped.
 	lingering bool
+}
+
+// orderView is an order under way.
+type orderView struct {
+	kind   fleet.Reason
+	begun  time.Time
+	queued int
+}
+
+func (l *loop) orderView() *orderView {
+	switch {
+	case l.order != nil:
+		return &orderView{kind: l.order.kind, begun: l.order.begun, queued: len(l.orders)}
+	case len(l.scalings) > 0:
+		return &orderView{kind: fleet.ReasonScale, begun: l.scalings[0].begun, queued: len(l.orders)}
+	}
+	return nil
 }
 
 type endedView struct {
@@ -42,15 +63,18 @@ type workerView struct {
 // publish makes the present state visible and tells the sampler whom to measure.
 func (l *loop) publish() {
 	v := &view{
-		state: l.state, loading: l.loading, versions: append([]*version(nil), l.versions...),
-		live: make(map[fleet.ID]workerView, len(l.workers)), ended: make([]endedView, len(l.ended)),
+		state: l.state, order: l.orderView(), reload: l.lastReload, reloads: maps.Clone(l.reloads), versions: append([]*version(nil), l.versions...),
+		live: make(map[fleet.ID]workerView, len(l.workers)), ended: make([]endedView, max(len(l.ended), len(l.state.Slots))),
 		lingering: len(l.processes) > 0,
+	}
+	if l.load != nil {
+		v.loading = l.load.progress
 	}
 	if l.sockets != nil {
 		v.sockets = l.sockets.Sockets
 	}
 	for id, w := range l.workers {
-		wv := workerView{spawned: w.spawned, status: w.status, requests: w.requests, versions: w.versions}
+		wv := workerView{spawned: w.spawned, status: w.status, requests: w.requests, versions: w.release.versions}
 		if w.process != nil {
 			wv.pid = w.process.PID
 		}
@@ -62,6 +86,9 @@ func (l *loop) publish() {
 		}
 	}
 	l.view.Store(v)
+	if changed := l.changed.Swap(new(make(chan struct{}))); changed != nil {
+		close(*changed)
+	}
 	if l.roster {
 		l.roster = false
 		l.sampler.Update(v.targets(), l.segments())

@@ -20,6 +20,7 @@ import (
 	"github.com/preforkd/preforkd/internal/fleet"
 	"github.com/preforkd/preforkd/internal/process"
 	"github.com/preforkd/preforkd/internal/ready"
+	"github.com/preforkd/preforkd/internal/recycle"
 )
 
 // worker is what the loop keeps of one incarnation.
@@ -28,12 +29,15 @@ type worker struct {
 	process  *process.Process // nil when the fork failed
 	notifier *ready.Notifier  // nil when it could not be opened
 	notified chan struct{}    // closed at READY=1
-	versions []*version       // what it was handed, in --data order
+	release  *release         // what it was started from
 	spawned  time.Time
 	stopProb context.CancelFunc // ends its probe
 	notReady string             // what the probe saw last when it was cancelled
 	status   string             // STATUS=
 	requests *int64             // X_PREFORKD_REQUESTS=
+	limits   *recycle.Tracker
+	leaving  *leaving // it is being kept from taking new connections before it is asked to stop
+	asked    bool     // it got the stop signal
 	exit     *Exit
 }
 
@@ -53,10 +57,11 @@ func (l *loop) about(id fleet.ID) *slog.Logger {
 }
 
 // spawn starts a worker. What fails before there is a process is news for the fleet, like all that follows.
-func (l *loop) spawn(id fleet.ID) {
-	w := &worker{id: id, notified: make(chan struct{}), versions: l.newest(), spawned: time.Now()}
+func (l *loop) spawn(id fleet.ID, from *release) {
+	w := &worker{id: id, notified: make(chan struct{}), release: from, spawned: time.Now()}
+	w.limits = recycle.New(l.policy(from.config), l.random, l.now())
 	l.workers[id] = w
-	if err := l.sockets.Listen(); err != nil {
+	if err := l.sockets.Listen(id.Slot); err != nil {
 		// Another program took the port between our bind and now. Later, in a fleet that runs, it is one start that failed.
 		if l.state.Phase == fleet.Starting {
 			l.failed = fail(KindListen, err)
@@ -73,27 +78,25 @@ func (l *loop) spawn(id fleet.ID) {
 }
 
 func (l *loop) start(w *worker) error {
-	plan := l.plan(w.id)
+	config := w.release.config
+	plan := l.plan(w.id, w.release)
 	if w.notifier != nil {
 		plan.NotifySocket = w.notifier.Addr()
+		plan.Watchdog = config.Watchdog
 	}
 	spec := &process.Spec{
-		Plan: plan, Stdout: int(l.config.Stdout.Fd()), Stderr: int(os.Stderr.Fd()), Log: l.config.WorkerLog,
-		Dir: l.config.Dir, OOMScoreAdj: oomScoreAdj(), StopSignal: l.config.StopSignal, StopTimeout: l.config.StopTimeout,
+		Plan: plan, Stdout: int(config.Stdout.Fd()), Stderr: int(os.Stderr.Fd()), Log: config.WorkerLog,
+		Dir: config.Dir, OOMScoreAdj: oomScoreAdj(), StopSignal: config.StopSignal, StopTimeout: config.StopTimeout,
 	}
-	if u := l.config.User; u != nil {
+	if config.Capture != nil {
+		spec.Out, spec.Log = config.Capture(w.id.Slot, w.id.Incarnation)
+	}
+	if u := config.User; u != nil {
 		spec.Credential = &process.Credential{UID: u.UID, GID: u.GID, Groups: u.Groups}
 	}
-	for _, socket := range l.sockets.Sockets {
-		// Workers get sockets blocking, as systemd hands them over. But the mode belongs to the open socket that all of
-		// them share: switching it back under a running event loop would hang that loop in accept as soon as a sibling
-		// is faster. So only when nobody is alive who may have it.
-		if len(l.processes) == 0 {
-			_ = unix.SetNonblock(socket.FD(), false)
-		}
-		spec.Sockets = append(spec.Sockets, socket.FD())
-	}
-	for _, v := range w.versions {
+	l.makeBlocking(w.id.Slot)
+	spec.Sockets = l.sockets.FDs(w.id.Slot)
+	for _, v := range w.release.versions {
 		file, err := v.Segment.Open()
 		if err != nil {
 			return err
@@ -108,20 +111,21 @@ func (l *loop) start(w *worker) error {
 	return err
 }
 
-// plan is the contract for one worker.
-func (l *loop) plan(id fleet.ID) *contract.Plan {
+// plan is the contract for one worker. Versions that are nil are not loaded yet.
+func (l *loop) plan(id fleet.ID, from *release) *contract.Plan {
+	config := from.config
 	plan := &contract.Plan{
-		Command: l.config.Command, Base: l.config.baseEnv, Env: l.config.Env,
-		Worker: id.Slot, Workers: l.config.Workers, Incarnation: id.Incarnation,
+		Command: config.Command, Base: config.baseEnv, Env: config.Env,
+		Worker: id.Slot, Workers: max(l.state.Config.Workers, id.Slot+1), Incarnation: id.Incarnation,
 	}
-	if l.config.RunDir != nil {
-		plan.RunDir = l.config.RunDir.Path()
+	if config.RunDir != nil {
+		plan.RunDir = config.RunDir.Path()
 	}
 	for _, s := range l.sockets.Sockets {
 		plan.Sockets = append(plan.Sockets, contract.Socket{Name: s.Name, Port: s.Port})
 	}
-	for i, v := range l.newest() {
-		d := contract.Dataset{Name: l.config.data[i].Name}
+	for i, v := range from.versions {
+		d := contract.Dataset{Name: config.data[i].Name}
 		if v != nil {
 			d = contract.Dataset{
 				Name: v.Name, Version: v.number, Size: v.Segment.Size(), SHA256: v.SHA256,
@@ -161,6 +165,9 @@ func (l *loop) spawnFailed(w *worker, event process.SpawnFailed) {
 
 func (l *loop) exited(w *worker, event process.Exited) {
 	exit := &Exit{At: time.Now()}
+	if event.Signal == int(unix.SIGKILL) {
+		exit.OOM = l.oomStruck()
+	}
 	if event.Signal != 0 {
 		exit.Signal = unix.SignalName(unix.Signal(event.Signal))
 	} else {
@@ -170,6 +177,7 @@ func (l *loop) exited(w *worker, event process.Exited) {
 	l.stepThen(fleet.Exited{ID: w.id, Exit: fleet.Exit{Code: event.Code, Signal: event.Signal}}, func() {
 		// Here the slot's last reason is that of this very end.
 		reason := l.state.Slots[w.id.Slot].LastReason
+		exit.OOM = exit.OOM && reason == fleet.ReasonCrash
 		exit.Reason = reason.String()
 		l.logEnd(w, event, reason)
 	})
@@ -179,16 +187,20 @@ func (l *loop) exited(w *worker, event process.Exited) {
 func (l *loop) logEnd(w *worker, event process.Exited, reason fleet.Reason) {
 	level := slog.LevelWarn
 	attrs := []any{"pid", w.process.PID, "by", event.String(), "reason", reason.String(), "uptime", roundedTime(time.Since(w.spawned))}
-	if next := l.state.Slots[w.id.Slot].RetryAt; next != fleet.Never {
+	if next := l.state.Due(w.id.Slot); next != fleet.Never {
 		attrs = append(attrs, "next_start_in", roundedTime(max(0, next-l.now())))
 	}
 	switch {
-	case reason == fleet.ReasonStop:
-		level = slog.LevelInfo
-	case reason == fleet.ReasonStartTimeout:
-		attrs = append(attrs, "hint", fmt.Sprintf("not ready within %v: it %s", l.config.StartTimeout, w.notReady))
+	case reason == fleet.ReasonCrash && w.exit.OOM:
+		attrs = append(attrs, "hint", "the OOM killer: memory ran out in preforkd's cgroup. It judges by RSS, which has the shared data "+
+			"in every worker, so it need not be the one that grew; see docs/troubleshooting.md and --max-private")
 	case reason == fleet.ReasonCrash && event.Signal == int(unix.SIGKILL):
-		attrs = append(attrs, "hint", "killed from outside; if it was the OOM killer: it counts the shared data in every worker's RSS, see docs/troubleshooting.md")
+		attrs = append(attrs, "hint", "killed from outside; no OOM kill was counted in preforkd's cgroup")
+	case reason == fleet.ReasonCrash, reason == fleet.ReasonStopTimeout, reason == fleet.ReasonWatchdog:
+	case reason == fleet.ReasonStartTimeout:
+		attrs = append(attrs, "hint", fmt.Sprintf("not ready within %v: it %s", w.release.config.StartTimeout, w.notReady))
+	default:
+		level = slog.LevelInfo
 	}
 	l.about(w.id).Log(l.ctx, level, "worker ended", attrs...)
 }
@@ -204,7 +216,11 @@ func (l *loop) retire(w *worker, exit *Exit) {
 	w.exit = exit
 	l.roster = true
 	delete(l.workers, w.id)
+	for len(l.ended) <= w.id.Slot { // the fleet was scaled up
+		l.ended = append(l.ended, nil)
+	}
 	l.ended[w.id.Slot] = w
+	l.collect()
 }
 
 func (l *loop) signal(id fleet.ID, kind fleet.Kind) {
@@ -215,23 +231,30 @@ func (l *loop) signal(id fleet.ID, kind fleet.Kind) {
 	if w.stopProb != nil {
 		w.stopProb()
 	}
-	if kind == fleet.SignalKill {
+	state, _ := l.state.Worker(id)
+	switch kind {
+	case fleet.SignalKill:
 		why := "told to"
-		if state, _ := l.state.Worker(id); state.Reason != fleet.ReasonStop {
+		if state.Reason != fleet.ReasonStop {
 			why = "it did not stop in time"
 		}
 		l.about(id).Warn("killing worker", "pid", w.process.PID, "why", why)
 		w.process.Kill()
-		return
+	case fleet.SignalAbort:
+		l.about(id).Warn("aborting worker", "pid", w.process.PID, "signal", "SIGABRT")
+		w.process.Signal(unix.SIGABRT)
+	case fleet.SignalStop:
+		l.askToStop(w, state.Reason)
 	}
-	w.process.Signal(l.config.StopSignal)
 }
 
 // probe watches for the moment in which a worker serves.
 func (l *loop) probe(w *worker) {
 	ctx, cancel := context.WithCancel(l.ctx)
 	w.stopProb = cancel
-	probe := ready.Probe{PID: w.process.PID, Inodes: l.sockets.Inodes(), Mode: l.config.mode, Notified: w.notified}
+	probe := ready.Probe{
+		PID: w.process.PID, Inodes: l.sockets.Inodes(w.id.Slot), Dial: l.sockets.Dial(), Mode: w.release.config.mode, Notified: w.notified,
+	}
 	go func() {
 		err := probe.Wait(ctx)
 		l.post(func(l *loop) {
@@ -243,6 +266,7 @@ func (l *loop) probe(w *worker) {
 			if l.workers[w.id] == w {
 				l.about(w.id).Info("worker ready", "pid", w.process.PID, "after", roundedTime(time.Since(w.spawned)))
 				l.roster = true
+				w.limits.Ready(l.now())
 			}
 			l.step(fleet.Ready{ID: w.id})
 		})
@@ -274,6 +298,10 @@ func (l *loop) heard(w *worker, m ready.Message) {
 	}
 	if m.Requests != nil {
 		w.requests = m.Requests
+		w.limits.Requests(*m.Requests)
+	}
+	if m.Watchdog {
+		w.limits.Alive(l.now())
 	}
 	if m.Ready {
 		select {

@@ -10,25 +10,37 @@ import (
 	"time"
 
 	"github.com/lmittmann/tint"
-	"golang.org/x/term"
 
 	"github.com/preforkd/preforkd/internal/config"
+	"github.com/preforkd/preforkd/internal/worklog"
+	"github.com/preforkd/preforkd/supervisor"
 )
 
-// newLogger writes preforkd's own log lines to own, which leads to stderr: text for people on a terminal, JSON for machines
-// elsewhere.
-func newLogger(o *config.Options, stderr, own io.Writer) *slog.Logger {
+// newLogger writes preforkd's own log lines to own, which leads to out: text for people on a terminal, JSON for machines
+// elsewhere, a log file included.
+func newLogger(o *config.Options, out *sink, own io.Writer) *slog.Logger {
 	level := map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}[o.LogLevel]
-	terminal := false
-	if file, ok := stderr.(*os.File); ok {
-		terminal = term.IsTerminal(int(file.Fd()))
-	}
+	terminal := out.terminal()
 	if o.LogFormat == "json" || o.LogFormat == "auto" && !terminal {
 		return slog.New(slog.NewJSONHandler(own, &slog.HandlerOptions{Level: level}))
 	}
 	return slog.New(tint.NewTextHandler(own, &tint.Options{
 		Level: level, TimeFormat: time.TimeOnly + ".000", NoColor: !terminal || os.Getenv("NO_COLOR") != "",
 	}))
+}
+
+// logWorkers leads what the workers write where --log-workers says: pass, byte for byte to stderr; prefix and json, as lines
+// to out, standard output too. What it returns waits at the end for the last lines, up to patience.
+func logWorkers(cfg *supervisor.Config, how string, out *sink, stderr io.Writer) (drain func(patience time.Duration) bool) {
+	switch how {
+	case "prefix", "json":
+		log := worklog.New(out, worklog.Format(how), time.Now)
+		cfg.Capture = log.Capture
+		return log.Drain
+	case "pass":
+		cfg.WorkerLog = stderr
+	}
+	return func(time.Duration) bool { return true }
 }

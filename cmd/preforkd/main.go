@@ -45,11 +45,15 @@ func dispatch(args []string, stdout, stderr io.Writer) int {
 	switch verb {
 	case "run":
 		return runCmd(args[1:], stdout, stderr)
+	case "check":
+		return checkCmd(args[1:], stdout, stderr)
 	case "status":
 		return statusCmd(args[1:], stdout, stderr)
 	case "version", "--version":
 		fmt.Fprintln(stdout, "preforkd", buildVersion())
 		return exitDone
+	case "reload", "restart", "scale", "stop":
+		return verbCmd(verb, args[1:], stdout, stderr)
 	case "help":
 		fmt.Fprint(stdout, usage())
 		return exitDone
@@ -64,14 +68,21 @@ func usage() string {
 
 Usage:
   preforkd [run] [flags] [--] COMMAND [ARG...]   run a fleet in the foreground
-  preforkd status [--name NAME] [--json]         what a running fleet does, holds and saves
+  preforkd check [flags] [--] COMMAND [ARG...]   check everything, load nothing, print the plan
+  preforkd status [--json]                       what a running fleet does, holds and saves
+  preforkd reload [NAME...]                      configuration, data and code anew, without a pause
+  preforkd restart [ID...]                       replace workers, without a pause
+  preforkd scale N                               run N workers from now on
+  preforkd stop [--quick]                        stop the fleet and wait for its end
   preforkd version
+The verbs from status to stop find the instance by --name or --run-dir.
 ` + config.Help() + `
 In COMMAND and --env values: {path:NAME} {fd:NAME} {size:NAME} of a dataset, {fd:NAME} {listen:NAME}
 {port:NAME} of a listener, {worker} {workers}. {{ instead of { keeps one of them as it is.
 
-Signals: TERM graceful stop; INT, QUIT quick stop, a second one kills.
+Signals: TERM graceful stop; INT, QUIT quick stop, a second one kills; HUP reload; USR1 reopens the log file;
+TTIN, TTOU one worker more, one less.
 Exit codes: 0 stopped as asked, 1 the fleet failed, 2 usage or configuration, 3 data could not be loaded,
-4 could not listen. For status: 0 done, 1 failed, 2 usage, 5 no such instance.
+4 could not listen. For the other verbs: 0 done, 1 refused or failed, 2 usage, 3 data, 5 no such instance.
 `
 }

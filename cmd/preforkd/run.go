@@ -26,14 +26,15 @@ const goodbye = 500 * time.Millisecond
 
 func runCmd(args []string, stdout, stderr io.Writer) int {
 	signals := catchSignals()
-	options, err := config.Parse(args)
+	load := func() (*config.Options, error) { return config.Load(args, os.Environ()) }
+	options, err := load()
 	if errors.Is(err, config.ErrHelp) {
 		fmt.Fprint(stdout, usage())
 		return exitDone
 	}
 	var cfg supervisor.Config
 	if err == nil {
-		cfg, err = options.Supervisor()
+		cfg, err = supervisorConfig(options)
 	}
 	if err == nil {
 		err = cfg.Validate()
@@ -41,23 +42,46 @@ func runCmd(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		err = api.CheckAddress(options.Stats)
 	}
+	var out *sink
+	if err == nil {
+		out, err = openSink(options.LogFile, stderr)
+	}
 	if err != nil {
 		return complain(stderr, err, exitUsage)
 	}
-	own := newOutput(stderr)
+	defer out.Close() //nolint:errcheck // nobody is left to be told
+	own := newOutput(out)
 	defer own.close(goodbye)
-	cfg.Log, cfg.Version, cfg.Environ, cfg.ReapOrphans = newLogger(options, stderr, own), buildVersion(), os.Environ(), true
-	if options.LogWorkers == "pass" {
-		cfg.WorkerLog = stderr
+	cfg.Log, cfg.Version, cfg.ReapOrphans = newLogger(options, out, own), buildVersion(), true
+	drain := logWorkers(&cfg, options.LogWorkers, out, stderr)
+	code, err := serve(options, cfg, signals, &control{load: load, options: options}, func() { reopen(out, cfg.Log) })
+	drain(goodbye)
+	if err == nil {
+		return exitDone
 	}
-	if code, err := serve(options, cfg, signals); err != nil {
-		return complain(own, err, code)
+	if options.LogFile != "" {
+		complain(stderr, err, code)
 	}
-	return exitDone
+	return complain(own, err, code)
+}
+
+// supervisorConfig is the supervisor's part of the options, in the environment of this process.
+func supervisorConfig(options *config.Options) (supervisor.Config, error) {
+	cfg, err := options.Supervisor()
+	cfg.Environ = os.Environ()
+	return cfg, err
+}
+
+func reopen(out *sink, log *slog.Logger) {
+	if err := out.Reopen(); err != nil {
+		log.Error("writing on to the old log file", "error", err)
+		return
+	}
+	log.Info("log file reopened", "signal", "SIGUSR1")
 }
 
 // serve runs the fleet with its endpoints and leaves nothing behind. The code is the exit code of the error.
-func serve(options *config.Options, cfg supervisor.Config, signals *signals) (code int, err error) {
+func serve(options *config.Options, cfg supervisor.Config, signals *signals, control *control, reopen func()) (code int, err error) {
 	if cfg.Inherited, err = inheritedSockets(); err != nil {
 		return exitListen, err
 	}
@@ -77,7 +101,7 @@ func serve(options *config.Options, cfg supervisor.Config, signals *signals) (co
 		return exitUsage, err
 	}
 	cfg.Name = options.Name
-	var control *api.Listener
+	var socket *api.Listener
 	if dir != nil {
 		defer dir.Close()
 		if dir.Notice() != "" {
@@ -88,17 +112,20 @@ func serve(options *config.Options, cfg supervisor.Config, signals *signals) (co
 			closeListener(stats)
 			return exitUsage, err
 		}
-		control = listenControl(dir, cfg.Log)
+		socket = listenControl(dir, cfg.Log)
 	}
 	s, err := supervisor.New(cfg)
 	if err != nil {
 		closeListener(stats)
-		closeListener(control)
+		closeListener(socket)
 		return exitUsage, err
 	}
-	server := api.Start(s, cfg.Log, stats, control)
-	signals.obey(s, cfg.Log)
+	control.fleet = s
+	server := api.Start(s, control, cfg.Log, stats, socket)
+	signals.obey(control, reopen, cfg.Log)
+	systemd := notifySystemd(s, cfg.Log)
 	err = s.Run(context.Background())
+	systemd()
 	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
 	defer cancel()
 	_ = server.Close(ctx) // what was cut off were readers of stats

@@ -6,14 +6,13 @@ package main
 // Signals become orders to the supervisor.
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/preforkd/preforkd/supervisor"
 )
 
 // signals is what this process has caught. They are caught from the first moment to the last, so that none ends preforkd
@@ -43,21 +42,21 @@ func catchSignals() *signals {
 }
 
 // obey hands the signals on for the rest of the program's life.
-func (s *signals) obey(fleet *supervisor.Supervisor, log *slog.Logger) {
+func (s *signals) obey(control *control, reopen func(), log *slog.Logger) {
 	go func() {
 		for {
 			select {
 			case sig := <-s.orders:
-				s.order(sig.(syscall.Signal), fleet, log)
+				s.order(sig.(syscall.Signal), control, reopen, log)
 			case <-s.children:
-				fleet.ReapOrphans()
+				control.fleet.ReapOrphans()
 			}
 		}
 	}()
 }
 
-func (s *signals) order(sig syscall.Signal, fleet *supervisor.Supervisor, log *slog.Logger) {
-	name := unix.SignalName(sig)
+func (s *signals) order(sig syscall.Signal, control *control, reopen func(), log *slog.Logger) {
+	name, fleet := unix.SignalName(sig), control.fleet
 	switch {
 	case sig == unix.SIGPIPE:
 	case sig == unix.SIGTERM:
@@ -69,8 +68,17 @@ func (s *signals) order(sig syscall.Signal, fleet *supervisor.Supervisor, log *s
 	case sig == unix.SIGHUP && s.terminal:
 		fleet.Stop()
 		log.Info("stopping gracefully: the terminal is gone", "signal", name)
-	default:
-		log.Warn("cannot obey a signal: this version has no use for it", "signal", name)
+	case sig == unix.SIGHUP:
+		log.Info("reloading", "signal", name)
+		go func() { _, _ = control.Reload(context.Background(), nil) }() // the supervisor logs what comes of it
+	case sig == unix.SIGTTIN:
+		fleet.ScaleBy(1)
+	case sig == unix.SIGTTOU:
+		fleet.ScaleBy(-1)
+	case sig == unix.SIGUSR1:
+		reopen()
+	case sig == unix.SIGUSR2:
+		log.Warn("cannot upgrade in place yet: start the new preforkd beside this one, or stop this one first", "signal", name)
 	}
 }
 

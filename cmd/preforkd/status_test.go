@@ -24,13 +24,31 @@ import (
 	"github.com/preforkd/preforkd/supervisor"
 )
 
-// instance makes a run dir with a served control socket and returns its path and what it shows.
-func instance(t *testing.T) (string, *apitest.Source) {
+// served makes a run dir with a served control socket and returns its path and what it shows.
+func served(t *testing.T) (string, *apitest.Source) {
+	t.Helper()
+	return controlled(t, nil)
+}
+
+// controlled is served with somebody who takes orders.
+func controlled(t *testing.T, control api.Control) (string, *apitest.Source) {
 	t.Helper()
 	d, err := rundir.Open(rundir.Options{Dir: filepath.Join(t.TempDir(), "run")})
 	if err != nil {
 		t.Fatal(err)
 	}
+	source := apitest.NewSource(apitest.Rich())
+	server := api.Start(source, control, slog.New(slog.DiscardHandler), listenAt(t, d))
+	t.Cleanup(func() {
+		if err := errors.Join(server.Close(context.Background()), d.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return d.Path(), source
+}
+
+func listenAt(t *testing.T, d *rundir.Dir) *api.Listener {
+	t.Helper()
 	path, err := d.ControlPath()
 	if err != nil {
 		t.Fatal(err)
@@ -39,14 +57,7 @@ func instance(t *testing.T) (string, *apitest.Source) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	source := apitest.NewSource(apitest.Rich())
-	server := api.Start(source, slog.New(slog.DiscardHandler), l)
-	t.Cleanup(func() {
-		if err := errors.Join(server.Close(context.Background()), d.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return d.Path(), source
+	return l
 }
 
 func status(args ...string) (code int, stdout, stderr string) {
@@ -56,7 +67,7 @@ func status(args ...string) (code int, stdout, stderr string) {
 }
 
 func TestStatusShowsATableOrTheJSON(t *testing.T) {
-	dir, source := instance(t)
+	dir, source := served(t)
 	code, stdout, stderr := status("--run-dir", dir, "--color")
 	if code != 0 || stderr != "" || !strings.Contains(stdout, "preforkd default, pid 4100") {
 		t.Errorf("%d %q\n%s", code, stderr, stdout)
@@ -136,7 +147,7 @@ func TestWrongUseOfStatusIsExit2(t *testing.T) {
 }
 
 func TestAFullDiskIsExit1(t *testing.T) {
-	dir, _ := instance(t)
+	dir, _ := served(t)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Skip(err)

@@ -14,6 +14,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/preforkd/preforkd/supervisor"
 )
@@ -23,13 +24,14 @@ const maxAnswer = 64 << 20
 
 // Client talks to one instance over its control socket. It keeps no connection open.
 type Client struct {
-	path string
-	http http.Client
+	path     string
+	http     http.Client
+	patience time.Duration // how long it waits for the next line about an order
 }
 
 // Dial returns a client of the control socket at path. Nothing is opened before the first call.
 func Dial(path string) *Client {
-	return &Client{path: path, http: http.Client{Transport: &http.Transport{
+	return &Client{path: path, patience: maxSilence, http: http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)

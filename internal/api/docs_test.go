@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/preforkd/preforkd/internal/api/apitest"
@@ -24,6 +25,7 @@ import (
 const (
 	statsPage   = "../../docs/stats.md"
 	metricsPage = "../../docs/metrics.md"
+	controlPage = "../../docs/control.md"
 )
 
 // fields walks a type as encoding/json does and returns the path of every field: "workers[].data[].cow".
@@ -107,6 +109,25 @@ func TestTheMetricsPageIsMadeFromTheCode(t *testing.T) {
 		b.WriteString("\n")
 	}
 	generated(t, metricsPage, "families", b.String())
+}
+
+func TestEveryOrderIsOnItsPageAndNothingElse(t *testing.T) {
+	page, err := os.ReadFile(controlPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, r := range orders(apitest.NewSource(nil), &apitest.Control{}) {
+		body, rest, _ := strings.Cut(r.doc, ";")
+		if rest != "" {
+			rest = ";" + rest
+		}
+		want = append(want, fmt.Sprintf("| `%s %s` | `%s`%s |", r.method, r.path, body, rest))
+	}
+	got := regexp.MustCompile("(?m)^\\| `POST .*$").FindAllString(string(page), -1)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-served +page):\n%s", controlPage, diff)
+	}
 }
 
 // generated compares what stands between two marks of a page with text, or puts text there with -update.

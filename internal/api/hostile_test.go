@@ -163,7 +163,7 @@ func TestCloseCutsOffWhatDoesNotEnd(t *testing.T) {
 	}
 	release, entered := make(chan struct{}), make(chan struct{})
 	source := &stuck{Source: apitest.NewSource(apitest.Example()), entered: entered, release: release}
-	s := Start(source, slog.New(slog.DiscardHandler), nil, l)
+	s := Start(source, nil, slog.New(slog.DiscardHandler), nil, l)
 	conn, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -207,13 +207,18 @@ func askAsPeer(path string) {
 	client := http.Client{Transport: &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) },
 	}}
-	response, err := client.Get("http://x/stats")
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(0)
+	for _, ask := range []func() (*http.Response, error){
+		func() (*http.Response, error) { return client.Get("http://x/stats") },
+		func() (*http.Response, error) { return client.Post("http://x/stop", "application/json", http.NoBody) },
+	} {
+		response, err := ask()
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		body, err := io.ReadAll(response.Body)
+		fmt.Println(response.Status, string(body), err)
 	}
-	body, err := io.ReadAll(response.Body)
-	fmt.Println(response.Status, string(body), err)
 	os.Exit(0)
 }
 
@@ -225,7 +230,8 @@ func TestTheControlSocketAnswersItsOwnerAndRootOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, apitest.NewSource(apitest.Example()), l)
+	control := &apitest.Control{}
+	startControl(t, apitest.NewSource(apitest.Example()), control, l)
 	if info, err := os.Stat(path); err != nil || info.Mode() != os.ModeSocket|0o600 {
 		t.Errorf("mode %v (%v), want 0600", info.Mode(), err)
 	}
@@ -255,7 +261,10 @@ func TestTheControlSocketAnswersItsOwnerAndRootOnly(t *testing.T) {
 	if err := os.Chmod(path, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if got := asNobody(); !strings.HasPrefix(got, "403") || strings.Contains(got, "supervisor") {
+	if got := asNobody(); strings.Count(got, "403 Forbidden") != 2 || strings.Contains(got, "supervisor") {
 		t.Errorf("another user who could connect hears %s", got)
+	}
+	if taken := control.Taken(); len(taken) > 0 {
+		t.Errorf("the order of another user is taken: %q", taken)
 	}
 }

@@ -57,14 +57,39 @@ func fleetMetrics() []metric {
 		{
 			"preforkd_reloads_total", "Reloads, by result.", counter,
 			[]string{"result"},
-			func(v *view, emit emit) { each(v.counters.Reloads, emit) },
+			func(v *view, emit emit) {
+				for _, result := range []string{supervisor.ReloadDone, supervisor.ReloadUnchanged, supervisor.ReloadFailed} {
+					emit(float64(v.counters.Reloads[result]), result)
+				}
+			},
 		},
 		{
-			"preforkd_listen_queue_connections", "Connections waiting to be accepted.", gauge,
-			[]string{"name", "address"},
+			"preforkd_last_reload_successful", "0 when the last reload failed, else 1; absent before the first.", gauge, nil,
+			lastReload(func(r *supervisor.Reload) float64 { return truth(r.Result != supervisor.ReloadFailed) }),
+		},
+		{
+			"preforkd_last_reload_timestamp_seconds", "When the last reload ended, in seconds since 1970.", gauge, nil,
+			lastReload(func(r *supervisor.Reload) float64 { return unixTime(r.At) }),
+		},
+		{
+			"preforkd_last_reload_duration_seconds", "How long the last reload took.", gauge, nil,
+			lastReload(func(r *supervisor.Reload) float64 { return r.Took }),
+		},
+		{
+			"preforkd_operation", "1 for the operation under way, 0 for the others.", gauge,
+			[]string{"kind"},
+			func(v *view, emit emit) {
+				for _, kind := range []string{"reload", "restart", "scale"} {
+					emit(truth(v.Supervisor.Operation != nil && v.Supervisor.Operation.Kind == kind), kind)
+				}
+			},
+		},
+		{
+			"preforkd_listen_queue_connections", "Connections waiting to be accepted; accept is shared or reuseport.", gauge,
+			[]string{"name", "address", "accept"},
 			func(v *view, emit emit) {
 				for _, l := range v.Listen {
-					number(emit, l.Queue, l.Name, l.Address)
+					number(emit, l.Queue, l.Name, l.Address, l.Accept)
 				}
 			},
 		},
@@ -96,6 +121,15 @@ func fleetMetrics() []metric {
 			"preforkd_sampler_longest_call_seconds", "The longest single call of the sampler so far.", gauge, nil,
 			func(v *view, emit emit) { emit(v.Sampler.LongestCall) },
 		},
+	}
+}
+
+// lastReload emits a figure of the last reload; before the first one there is no series.
+func lastReload(figure func(*supervisor.Reload) float64) func(*view, emit) {
+	return func(v *view, emit emit) {
+		if r := v.Supervisor.LastReload; r != nil {
+			emit(figure(r))
+		}
 	}
 }
 

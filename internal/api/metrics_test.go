@@ -83,36 +83,48 @@ func TestAMissingValueIsAnAbsentSeries(t *testing.T) {
 		"preforkd_memory_bytes{kind=pss}",
 		"preforkd_memory_saved_ratio{}",
 		"preforkd_cgroup_memory_bytes{kind=limit}",
-		"preforkd_listen_queue_connections{address=unix:/run/app/admin.sock,name=admin}",
+		"preforkd_listen_queue_connections{accept=shared,address=unix:/run/app/admin.sock,name=admin}",
+		"preforkd_worker_last_exit_oom{worker=0}",
 	} {
 		if value, there := rich[absent]; there {
 			t.Errorf("%s = %v", absent, value)
 		}
 	}
 	for key, want := range map[string]float64{
-		"preforkd_memory_saved_bytes{}":                                       -40 << 20,
-		"preforkd_workers{status=ready}":                                      2,
-		"preforkd_workers{status=starting}":                                   1,
-		"preforkd_workers{status=stopping}":                                   1,
-		"preforkd_workers{status=backoff}":                                    1,
-		"preforkd_worker_ready{worker=1}":                                     0,
-		"preforkd_worker_memory_bytes{kind=rss,worker=1}":                     (1<<30 + 22<<20 + 1<<20 + 9<<20) + 8<<20,
-		"preforkd_worker_restarts_total{worker=1}":                            1,
-		"preforkd_worker_cpu_seconds_total{worker=1}":                         0.05, // the newer one's
-		"preforkd_worker_requests_total{worker=0}":                            1234,
-		"preforkd_worker_processes{worker=0}":                                 3,
-		"preforkd_worker_processes{worker=3}":                                 0,
-		"preforkd_sample_age_seconds{worker=1}":                               10,
-		"preforkd_worker_data_bytes{kind=cow,name=emb,version=1,worker=1}":    1 << 20,
-		"preforkd_worker_exits_total{reason=crash}":                           2,
-		"preforkd_worker_exits_total{reason=start-timeout}":                   0,
-		"preforkd_worker_spawns_total{}":                                      7,
-		"preforkd_reloads_total{result=failed}":                               1,
-		"preforkd_state{state=running}":                                       1,
-		"preforkd_state{state=loading}":                                       0,
-		"preforkd_data_bytes{kind=loaded,name=tags,version=0}":                16 << 20,
-		"preforkd_supervisor_start_time_seconds{}":                            1772355600,
-		"preforkd_listen_queue_connections{address=127.0.0.1:8000,name=http}": 0,
+		"preforkd_memory_saved_bytes{}":                                                     -40 << 20,
+		"preforkd_workers{status=ready}":                                                    2,
+		"preforkd_workers{status=starting}":                                                 1,
+		"preforkd_workers{status=stopping}":                                                 1,
+		"preforkd_workers{status=backoff}":                                                  1,
+		"preforkd_worker_ready{worker=1}":                                                   0,
+		"preforkd_worker_memory_bytes{kind=rss,worker=1}":                                   (1<<30 + 22<<20 + 1<<20 + 9<<20) + 8<<20,
+		"preforkd_worker_restarts_total{worker=1}":                                          1,
+		"preforkd_worker_cpu_seconds_total{worker=1}":                                       0.05, // the newer one's
+		"preforkd_worker_requests_total{worker=0}":                                          1234,
+		"preforkd_worker_processes{worker=0}":                                               3,
+		"preforkd_worker_processes{worker=3}":                                               0,
+		"preforkd_sample_age_seconds{worker=1}":                                             10,
+		"preforkd_worker_data_bytes{kind=cow,name=emb,version=1,worker=1}":                  1 << 20,
+		"preforkd_worker_exits_total{reason=crash}":                                         2,
+		"preforkd_worker_exits_total{reason=start-timeout}":                                 0,
+		"preforkd_worker_spawns_total{}":                                                    7,
+		"preforkd_reloads_total{result=failed}":                                             1,
+		"preforkd_reloads_total{result=unchanged}":                                          0, // also where the source does not count it
+		"preforkd_last_reload_successful{}":                                                 0,
+		"preforkd_last_reload_timestamp_seconds{}":                                          1772355695,
+		"preforkd_last_reload_duration_seconds{}":                                           61.5,
+		"preforkd_operation{kind=reload}":                                                   1,
+		"preforkd_operation{kind=scale}":                                                    0,
+		"preforkd_worker_replacing{worker=1}":                                               1,
+		"preforkd_worker_replacing{worker=2}":                                               0,
+		"preforkd_worker_last_exit_oom{worker=2}":                                           1,
+		"preforkd_worker_last_exit_oom{worker=3}":                                           0,
+		"preforkd_state{state=running}":                                                     1,
+		"preforkd_state{state=loading}":                                                     0,
+		"preforkd_data_bytes{kind=loaded,name=tags,version=0}":                              16 << 20,
+		"preforkd_supervisor_start_time_seconds{}":                                          1772355600,
+		"preforkd_listen_queue_connections{accept=shared,address=127.0.0.1:8000,name=http}": 0,
+		"preforkd_listen_queue_connections{accept=reuseport,address=[::1]:9000,name=grpc}":  3,
 	} {
 		if got, there := rich[key]; !there || got != want {
 			t.Errorf("%s = %v (%v), want %v", key, got, there, want)
@@ -141,5 +153,17 @@ func TestABadLabelSpoilsOnlyItsFamily(t *testing.T) {
 	text, series := scrape(t, s)
 	if strings.Contains(text, "listen_queue") || series["preforkd_healthy{}"] != 1 {
 		t.Errorf("the scrape is\n%s", text)
+	}
+}
+
+func TestWithoutAReloadThereIsNoFigureOfOne(t *testing.T) {
+	_, series := scrape(t, apitest.Example())
+	for key := range series {
+		if strings.HasPrefix(key, "preforkd_last_reload") {
+			t.Errorf("%s", key)
+		}
+	}
+	if value, there := series["preforkd_operation{kind=reload}"]; !there || value != 0 {
+		t.Errorf("preforkd_operation = %v (%v)", value, there)
 	}
 }

@@ -25,6 +25,27 @@ func workerMetrics() []metric {
 			},
 		},
 		{
+			"preforkd_worker_replacing", "1 while a process of this slot is to be replaced, or is being replaced.", gauge,
+			worker,
+			func(v *view, emit emit) {
+				for _, s := range v.slots {
+					emit(truth(s.replacing()), s.id)
+				}
+			},
+		},
+		{
+			"preforkd_worker_last_exit_oom",
+			"1 when the slot's last process was killed while the kernel's OOM killer was at work in preforkd's cgroup.",
+			gauge, worker,
+			func(v *view, emit emit) {
+				for _, s := range v.slots {
+					if exit := s.newest().LastExit; exit != nil {
+						emit(truth(exit.OOM), s.id)
+					}
+				}
+			},
+		},
+		{
 			"preforkd_worker_restarts_total", "Processes this slot has had beyond its first.", counter, worker,
 			func(v *view, emit emit) {
 				for _, s := range v.slots {

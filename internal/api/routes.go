@@ -12,6 +12,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 )
 
 // route is one row of the table. A stats address serves the GET rows only, the control socket all of them.
@@ -21,8 +23,8 @@ type route struct {
 	handler      http.HandlerFunc
 }
 
-// routes returns the table for one source.
-func routes(source Source, log *slog.Logger) []route {
+// routes returns the table for one source; without control nothing in it changes anything.
+func routes(source Source, control Control, log *slog.Logger) []route {
 	turn := make(chan struct{}, 1)
 	asJSON, asText := inTurn(turn, stats(source, log)), inTurn(turn, metricsHandler(source, log))
 	table := []route{
@@ -31,18 +33,36 @@ func routes(source Source, log *slog.Logger) []route {
 		{http.MethodGet, "/healthz", "200 while the supervisor's loop answers", healthz(source)},
 		{http.MethodGet, "/readyz", "200 with at least one ready worker and no stop under way", readyz(source)},
 	}
-	return append(table, route{http.MethodGet, "/{$}", "this page", index(table)})
+	if control != nil {
+		table = append(table, orders(source, control)...)
+	}
+	return table
 }
 
-// mux serves the table. net/http answers HEAD with GET's row, 404 and, with the Allow header, 405.
-func mux(table []route, control bool) *http.ServeMux {
-	m := http.NewServeMux()
-	for _, r := range table {
-		if control || r.method == http.MethodGet {
-			m.HandleFunc(r.method+" "+r.path, r.handler)
-		}
+// mux serves the rows of the table that are for this kind of listener, and a page that lists them. net/http answers HEAD
+// with GET's row and, with the Allow header, 405.
+func mux(table []route, control bool) http.Handler {
+	if !control {
+		table = slices.DeleteFunc(slices.Clone(table), func(r route) bool { return r.method != http.MethodGet })
 	}
-	return m
+	table = append(slices.Clip(table), route{http.MethodGet, "/{$}", "this page", index(table)})
+	m := http.NewServeMux()
+	known := map[string]bool{}
+	var there []string
+	for _, r := range table {
+		path := strings.TrimSuffix(r.path, "{$}")
+		known[path] = true
+		there = append(there, r.method+" "+path)
+		m.HandleFunc(r.method+" "+r.path, r.handler)
+	}
+	missing := "there is no such path here, only " + strings.Join(there, ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !known[r.URL.Path] {
+			http.Error(w, missing, http.StatusNotFound)
+			return
+		}
+		m.ServeHTTP(w, r)
+	})
 }
 
 func stats(source Source, log *slog.Logger) http.HandlerFunc {

@@ -15,10 +15,11 @@ import (
 	"time"
 )
 
-// Bounds on what a client may cost. A health check and a scrape need milliseconds and a few hundred bytes.
+// Bounds on what a client may cost. A health check, a scrape and the body of an order need milliseconds and a few hundred
+// bytes.
 const (
 	headerTimeout  = 2 * time.Second
-	readTimeout    = 10 * time.Second
+	readTimeout    = 5 * time.Second
 	writeTimeout   = 30 * time.Second
 	maxHeaderBytes = 4 << 10 // net/http adds 4 KiB of its own
 	maxConnections = 64      // per listener; more wait in the kernel's queue
@@ -30,15 +31,19 @@ type Server struct {
 	done    sync.WaitGroup
 }
 
-// Start serves source on the listeners, nil ones left out, and returns at once. The listeners belong to the server now.
-func Start(source Source, log *slog.Logger, listeners ...*Listener) *Server {
+// Start serves source on the listeners, nil ones left out, and returns at once. The listeners belong to the server now. On
+// the control socket orders go to control; without one there are none.
+func Start(source Source, control Control, log *slog.Logger, listeners ...*Listener) *Server {
 	s := &Server{}
-	table := routes(source, log)
+	table := routes(source, control, log)
 	for _, l := range listeners {
 		if l == nil {
 			continue
 		}
 		places := make(chan struct{}, maxConnections)
+		if l.control { // whoever waits for an order to be carried out is in nobody's way
+			places = make(chan struct{}, maxConnections+maxWaiting)
+		}
 		server := newServer(guard(mux(table, l.control), l), log, places)
 		s.servers = append(s.servers, server)
 		s.done.Go(func() {

@@ -54,6 +54,15 @@ func (s slot) ready() bool {
 	return false
 }
 
+func (s slot) replacing() bool {
+	for _, w := range s.rows {
+		if w.Replacing != "" {
+			return true
+		}
+	}
+	return false
+}
+
 func (s slot) processes() (n int) {
 	for _, w := range s.rows {
 		n += len(w.PIDs)

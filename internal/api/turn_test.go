@@ -86,7 +86,7 @@ func BenchmarkScrape(b *testing.B) {
 		s.Workers = append(s.Workers, worker)
 	}
 	source := apitest.NewSource(s)
-	for _, r := range routes(source, slog.New(slog.DiscardHandler)) {
+	for _, r := range routes(source, nil, slog.New(slog.DiscardHandler)) {
 		b.Run(strings.TrimPrefix(r.path, "/"), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

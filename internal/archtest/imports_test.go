@@ -5,7 +5,7 @@ package archtest
 
 // Who may import whom. Dependencies run downward:
 //
-//	cmd → config, api, tui → supervisor → process, ready, dataset, memstat → fleet, contract, rundir, listen → host, shm
+//	cmd → config, api, tui → supervisor → process, ready, dataset, memstat → fleet, contract, rundir, listen, recycle, worklog → host, shm
 //
 // Packages of one level do not know each other. Tests are freer: these rules read what a program is linked with.
 
@@ -18,7 +18,7 @@ import (
 // levels from the bottom up. A package counts to the level of the longest entry that it lies in.
 var levels = [][]string{
 	{"internal/host", "shm"},
-	{"internal/fleet", "internal/contract", "internal/rundir", "internal/listen"},
+	{"internal/fleet", "internal/contract", "internal/rundir", "internal/listen", "internal/recycle", "internal/worklog"},
 	{"internal/process", "internal/ready", "internal/dataset", "internal/memstat"},
 	{"supervisor"},
 	{"internal/config", "internal/api", "internal/tui"},

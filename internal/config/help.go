@@ -42,7 +42,8 @@ func Help() string {
 // Reference is docs/flags.md.
 func Reference() string {
 	var b strings.Builder
-	b.WriteString("# Flags\n\nMade from the table in `internal/config`; `go test ./internal/config -update` writes it anew.\n")
+	b.WriteString("# Flags\n\nEach is also a variable and a key of a TOML file: see [configuration.md](configuration.md). ± may be " +
+		"typed +-.\n\nMade from the table in `internal/config`; `go test ./internal/config -update` writes it anew.\n")
 	group := ""
 	for _, opt := range table() {
 		if opt.group != group {

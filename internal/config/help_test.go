@@ -10,7 +10,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/spf13/pflag"
 )
 
 const referencePage = "../../docs/flags.md"
@@ -60,18 +59,11 @@ func TestHelpFitsIntoAHundredColumns(t *testing.T) {
 
 // The default that the help names is the one that holds.
 func TestHelpNamesTheDefaults(t *testing.T) {
-	o := Options{}
-	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-	for _, opt := range table() {
-		opt.define(flags, opt.name, opt.short, &o)
-	}
-	parsed, err := Parse([]string{"app"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := defaults()
 	for name, value := range map[string]string{
-		"ready": parsed.Ready, "start-timeout": "1m", "stop-timeout": "25s", "backoff-max": "30s", "stop-signal": "TERM",
-		"stats": parsed.Stats, "stats-budget": "1%", "log-format": parsed.LogFormat, "log-level": parsed.LogLevel, "log-workers": parsed.LogWorkers,
+		"accept": o.Accept, "ready": o.Ready, "start-timeout": "1m", "stop-timeout": "25s", "backoff-max": "30s", "stop-signal": "TERM",
+		"surge": "1", "max-age": "off", "max-requests": "off", "max-private": "off", "watchdog": "off",
+		"stats": o.Stats, "stats-budget": "1%", "log-format": o.LogFormat, "log-level": o.LogLevel, "log-workers": o.LogWorkers,
 	} {
 		for _, opt := range table() {
 			if opt.name == name && !strings.HasSuffix(opt.help, "("+value+")") {

@@ -7,19 +7,24 @@ package config
 
 import (
 	"flag"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/preforkd/preforkd/supervisor"
 )
 
 var update = flag.Bool("update", false, "write docs/flags.md anew")
 
-// read does what `preforkd run` does with its arguments.
-func read(args ...string) (*Options, supervisor.Config, error) {
-	o, err := Parse(args)
+// read does what `preforkd run` does with its arguments, in an empty environment.
+func read(args ...string) (*Options, supervisor.Config, error) { return readWith(nil, args...) }
+
+func readWith(environ []string, args ...string) (*Options, supervisor.Config, error) {
+	o, err := Load(args, environ)
 	if err != nil {
 		return nil, supervisor.Config{}, err
 	}
@@ -40,9 +45,27 @@ func good(t *testing.T, args ...string) (*Options, supervisor.Config) {
 	return o, c
 }
 
+// file writes a configuration file and returns its path.
+func file(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "preforkd.toml")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// fails checks an error's whole text.
+func fails(t *testing.T, what string, err error, want string) {
+	t.Helper()
+	if err == nil || err.Error() != want {
+		t.Errorf("%s: %v\nwant %s", what, err, want)
+	}
+}
+
 func equal[T any](t *testing.T, have, want T) {
 	t.Helper()
-	if diff := cmp.Diff(want, have); diff != "" {
+	if diff := cmp.Diff(want, have, cmpopts.IgnoreUnexported(Options{})); diff != "" {
 		t.Errorf("- want, + have:\n%s", diff)
 	}
 }

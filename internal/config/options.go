@@ -10,68 +10,75 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
-	"github.com/preforkd/preforkd/internal/host"
 	"github.com/preforkd/preforkd/supervisor"
 )
 
-// Options is what `preforkd run` was told, field by flag.
+// Options is what `preforkd run` was told, field by option.
 type Options struct {
-	Command                         []string
-	Workers                         int
-	Data, Listen                    []string
-	Ready                           string
-	StartTimeout, StopTimeout       time.Duration
-	BackoffMax                      time.Duration
-	StopSignal                      syscall.Signal
-	User, Group, Chdir              string
-	Env                             []string
-	Name                            string // empty: not given
-	RunDir                          string
-	Stats                           string
-	StatsGiven                      bool
-	StatsBudget                     float64
-	LogFormat, LogLevel, LogWorkers string
+	Command                                  []string
+	Workers                                  int
+	Data, Listen                             []string
+	Accept                                   string
+	SocketMode                               os.FileMode // 0: by the umask
+	Ready                                    string
+	StartTimeout, StopTimeout                time.Duration
+	BackoffMax                               time.Duration
+	StopSignal                               syscall.Signal
+	Surge                                    int
+	MaxAge, MaxRequests, MaxPrivate          supervisor.Limit // nanoseconds, requests, bytes
+	Watchdog                                 time.Duration    // 0: off
+	User, Group, Chdir                       string
+	Env                                      []string
+	Config                                   string
+	Name                                     string // empty: not given
+	RunDir                                   string
+	Stats                                    string
+	StatsGiven                               bool
+	StatsBudget                              float64
+	LogFormat, LogLevel, LogFile, LogWorkers string
+
+	places map[string][]place // where each value comes from; nothing for a default
 }
 
 // ErrHelp says that help was asked for and is no error.
 var ErrHelp = pflag.ErrHelp
 
-// Parse reads the arguments behind the verb. Flags end at the first other word or at --: all that follows is the
-// worker's command line.
-func Parse(args []string) (*Options, error) {
-	o := &Options{
-		Workers: host.CPUs(), StopSignal: syscall.SIGTERM, StatsBudget: 0.01,
-		Ready: "auto", LogFormat: "auto", LogLevel: "info", LogWorkers: "pass",
+// Load reads the arguments behind the verb, the variables PREFORKD_OPT_… of environ (NAME=VALUE) and the file that one of
+// them names with config. A flag wins over a variable, a variable over the file, also where the option is a list. What
+// is overridden must be right all the same. The error tells every wrong value of all three.
+//
+// Flags end at the first other word or at --: all that follows is the worker's command line. A reload calls Load again
+// with the same arguments and environment.
+func Load(args, environ []string) (*Options, error) {
+	line, err := readFlags(args)
+	if err != nil {
+		return nil, err
 	}
-	flags := pflag.NewFlagSet("preforkd", pflag.ContinueOnError)
-	flags.SetInterspersed(false)
-	flags.Usage = func() {}
-	for _, opt := range table() {
-		opt.define(flags, opt.name, opt.short, o)
+	variables, problems := readVariables(environ)
+	var file source
+	if it := given("config", line, variables); it.text != "" {
+		var wrong []error
+		file, wrong = readFile(it)
+		problems = append(problems, wrong...)
 	}
-	if err := flags.Parse(args); err != nil {
-		return nil, explain(err)
+	o := defaults()
+	for _, s := range []source{file, variables, line} {
+		problems = append(problems, o.apply(s)...)
 	}
-	o.Command = flags.Args()
-	o.StatsGiven = flags.Changed("stats")
-	for _, name := range []string{"name", "run-dir", "user", "group", "chdir"} {
-		if f := flags.Lookup(name); f.Changed && f.Value.String() == "" {
-			return nil, fmt.Errorf("cannot use --%s \"\": the value is empty", name)
-		}
+	o.StatsGiven = len(o.places["stats"]) > 0
+	if o.Command == nil || len(o.Command) > 0 && o.Command[0] == "" { // a wrong command is told already
+		problems = append(problems, errors.New("cannot run without a command: write it behind --, as in preforkd -w 4 -- python app.py"))
 	}
-	if !utf8.ValidString(o.RunDir) {
-		return nil, fmt.Errorf("cannot use --run-dir %q: it is not UTF-8, which PREFORKD_DATA needs", o.RunDir)
+	if info, err := os.Stat(o.Chdir); o.Chdir != "" && err != nil {
+		problems = append(problems, fmt.Errorf("cannot use %s: %v", o.spell("chdir", o.Chdir), errors.Unwrap(err)))
+	} else if o.Chdir != "" && !info.IsDir() {
+		problems = append(problems, fmt.Errorf("cannot use %s: it is not a directory", o.spell("chdir", o.Chdir)))
 	}
-	if o.Chdir != "" {
-		if info, err := os.Stat(o.Chdir); err != nil {
-			return nil, fmt.Errorf("cannot use --chdir %s: %v", o.Chdir, errors.Unwrap(err))
-		} else if !info.IsDir() {
-			return nil, fmt.Errorf("cannot use --chdir %s: it is not a directory", o.Chdir)
-		}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
 	}
 	return o, nil
 }
@@ -80,89 +87,49 @@ func Parse(args []string) (*Options, error) {
 // the caller's to fill in.
 func (o *Options) Supervisor() (supervisor.Config, error) {
 	c := supervisor.Config{
-		Command: o.Command, Dir: o.Chdir, Env: o.Env, Workers: o.Workers, Listen: o.Listen,
-		Ready: o.Ready, StartTimeout: o.StartTimeout, StopSignal: o.StopSignal, StopTimeout: o.StopTimeout,
-		BackoffMax: o.BackoffMax, StatsBudget: o.StatsBudget,
+		Command: o.Command, Dir: o.Chdir, Env: o.Env, Workers: o.Workers, Listen: o.Listen, Accept: o.Accept, SocketMode: o.SocketMode,
+		Ready: o.Ready, StartTimeout: o.StartTimeout, StopSignal: o.StopSignal, StopTimeout: o.StopTimeout, BackoffMax: o.BackoffMax,
+		Surge: &o.Surge, Watchdog: o.Watchdog, MaxAge: o.MaxAge, MaxRequests: o.MaxRequests, MaxPrivate: o.MaxPrivate,
+		StatsBudget: o.StatsBudget,
 	}
 	for _, text := range o.Data {
-		name, source, ok := strings.Cut(text, "=")
-		if !ok {
-			return c, fmt.Errorf("cannot use --data %q: write NAME=SOURCE, as in --data emb=./emb.npy", text)
-		}
+		name, source, _ := strings.Cut(text, "=")
 		c.Data = append(c.Data, supervisor.Source{Name: name, Source: source})
 	}
-	for _, d := range []struct {
-		flag  string
-		value time.Duration
-	}{{"start-timeout", o.StartTimeout}, {"stop-timeout", o.StopTimeout}, {"backoff-max", o.BackoffMax}} {
-		if d.value <= 0 {
-			return c, fmt.Errorf("cannot use --%s %v: give a time above 0, such as 30s", d.flag, d.value)
-		}
-	}
 	var err error
-	c.User, err = lookupUser(o.User, o.Group)
+	c.User, err = o.lookupUser()
 	return c, err
 }
 
-// explain says what pflag found in the words of all other errors.
-func explain(err error) error {
-	var unknown *pflag.NotExistError
-	var invalid *pflag.InvalidValueError
-	var missing *pflag.ValueRequiredError
-	switch {
-	case errors.As(err, &unknown):
-		name := "--" + unknown.GetSpecifiedName()
-		if unknown.GetSpecifiedShortnames() != "" {
-			name = "-" + unknown.GetSpecifiedName()
-		}
-		return fmt.Errorf("cannot use %s: there is no such flag%s; preforkd --help lists them",
-			name, nearest(unknown.GetSpecifiedName()))
-	case errors.As(err, &invalid):
-		name := invalid.GetFlag().Name
-		reason := errors.Unwrap(err)
-		if invalid.GetFlag().Value.Type() == "duration" {
-			reason = errors.New("give a time such as 500ms, 30s or 2m")
-		}
-		return fmt.Errorf("cannot use --%s %q: %v", name, invalid.GetValue(), reason)
-	case errors.As(err, &missing):
-		return fmt.Errorf("cannot use --%s: its value is missing", missing.GetFlag().Name)
-	case errors.Is(err, pflag.ErrHelp):
-		return err
+// Origin tells where an option's value comes from: "default", "flag", the variable, as in "PREFORKD_OPT_WORKERS", or the
+// line of the file, as in "preforkd.toml:3", of a list its first. The name is that of the flag, or "command".
+func (o *Options) Origin(name string) string {
+	if places := o.places[name]; len(places) > 0 {
+		return places[0].origin()
 	}
-	return fmt.Errorf("cannot read the command line: %v", err)
+	return "default"
 }
 
-// nearest suggests the flag that a misspelt one was meant to be: two slips at most, and most of the word right.
-func nearest(name string) string {
-	best, distance := "", 3
+// spell writes an option and its value as they were given, for an error.
+func (o *Options) spell(name, value string) string {
+	where := place{kind: inFlag, option: name}
+	if places := o.places[name]; len(places) > 0 {
+		where = places[0]
+	}
+	return where.with(value)
+}
+
+// Frozen tells which of the options that a reload cannot change differ in new. The error names them all; nil means that
+// a reload may go on.
+func Frozen(old, new *Options) error {
+	var changed []string
 	for _, opt := range table() {
-		if d := editDistance(name, opt.name); d < distance && 2*d < len(name) {
-			best, distance = opt.name, d
+		if opt.is(frozen) && opt.value(old).String() != opt.value(new).String() {
+			changed = append(changed, opt.name)
 		}
 	}
-	if best == "" {
-		return ""
+	if len(changed) == 0 {
+		return nil
 	}
-	return " (did you mean --" + best + "?)"
-}
-
-// editDistance is Levenshtein's.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return fmt.Errorf("cannot change %s by a reload: preforkd must be restarted for it", strings.Join(changed, ", "))
 }

@@ -20,42 +20,57 @@ import (
 func TestWithoutFlagsTheDefaultsHold(t *testing.T) {
 	o, c := good(t, "app")
 	want := Options{
-		Command: []string{"app"}, Workers: host.CPUs(), Ready: "auto", StartTimeout: time.Minute, StopTimeout: 25 * time.Second,
-		BackoffMax: 30 * time.Second, StopSignal: syscall.SIGTERM, Stats: "127.0.0.1:9797", StatsBudget: 0.01,
-		LogFormat: "auto", LogLevel: "info", LogWorkers: "pass",
+		Command: []string{"app"}, Workers: host.CPUs(), Accept: "shared", Ready: "auto", StartTimeout: time.Minute,
+		StopTimeout: 25 * time.Second, BackoffMax: 30 * time.Second, StopSignal: syscall.SIGTERM, Surge: 1, Stats: "127.0.0.1:9797",
+		StatsBudget: 0.01, LogFormat: "auto", LogLevel: "info", LogWorkers: "pass",
 	}
 	equal(t, *o, want)
-	if c.User != nil || c.Dir != "" || len(c.Data) > 0 {
+	if c.User != nil || c.Dir != "" || len(c.Data) > 0 || *c.Surge != 1 {
 		t.Errorf("the supervisor gets %+v", c)
 	}
 }
 
 func TestEveryFlagReachesItsField(t *testing.T) {
-	dir := t.TempDir()
-	o, c := good(t,
+	dir, path := t.TempDir(), file(t, "")
+	args := []string{
 		"-w", "3", "--data", "emb=./emb.npy", "-d", "words=cmd:cat a,b | sort", "-d", "in=-", "--listen", ":8000", "-l", "web=unix:/p.sock",
-		"--ready", "alive:2s", "--start-timeout", "90s", "--stop-signal", "quit", "--stop-timeout=1m30s", "--backoff-max", "500ms",
-		"-C", dir, "--env", "A=1,2", "-e", "B={worker}", "--name", "blue", "--run-dir", "/run/x", "--stats", "off", "--stats-budget", "2.5%",
-		"--log-format", "json", "--log-level", "debug", "--log-workers", "inherit", "--", "app", "-w", "9", "--", "x")
+		"--accept", "reuseport", "--socket-mode", "0660", "--ready", "alive:2s", "--start-timeout", "90s", "--stop-signal", "quit",
+		"--stop-timeout=1m30s", "--backoff-max", "500ms", "--surge", "2", "--max-age", "12h", "--max-requests", "1000±5%",
+		"--max-private", "200MiB+-20%", "--watchdog", "10s", "--user", "0:0", "--group", "0",
+		"-C", dir, "--env", "A=1,2", "-e", "B={worker}", "--config", path, "--name", "blue", "--run-dir", "/run/x", "--stats", "off",
+		"--stats-budget", "2.5%", "--log-format", "json", "--log-level", "debug", "--log-file", "/l", "--log-workers", "prefix",
+		"--", "app", "-w", "9", "--", "x",
+	}
+	if os.Geteuid() != 0 {
+		args = slices.Replace(args, slices.Index(args, "--user"), slices.Index(args, "-C"))
+	}
+	o, c := good(t, args...)
 	want := Options{
 		Command: []string{"app", "-w", "9", "--", "x"}, Workers: 3,
 		Data:   []string{"emb=./emb.npy", "words=cmd:cat a,b | sort", "in=-"},
-		Listen: []string{":8000", "web=unix:/p.sock"}, Ready: "alive:2s",
+		Listen: []string{":8000", "web=unix:/p.sock"}, Accept: "reuseport", SocketMode: 0o660, Ready: "alive:2s",
 		StartTimeout: 90 * time.Second, StopTimeout: 90 * time.Second, BackoffMax: 500 * time.Millisecond, StopSignal: syscall.SIGQUIT,
-		Chdir: dir, Env: []string{"A=1,2", "B={worker}"}, Name: "blue", RunDir: "/run/x", Stats: "off", StatsGiven: true, StatsBudget: 0.025,
-		LogFormat: "json", LogLevel: "debug", LogWorkers: "inherit",
+		Surge: 2, MaxAge: supervisor.Limit{Value: int64(12 * time.Hour), Jitter: 0.1}, MaxRequests: supervisor.Limit{Value: 1000, Jitter: 0.05},
+		MaxPrivate: supervisor.Limit{Value: 200 << 20, Jitter: 0.2}, Watchdog: 10 * time.Second, User: o.User, Group: o.Group,
+		Chdir: dir, Env: []string{"A=1,2", "B={worker}"}, Config: path, Name: "blue", RunDir: "/run/x", Stats: "off", StatsGiven: true,
+		StatsBudget: 0.025, LogFormat: "json", LogLevel: "debug", LogFile: "/l", LogWorkers: "prefix",
 	}
 	equal(t, *o, want)
-	data := []supervisor.Data{{Name: "emb", Source: "./emb.npy"}, {Name: "words", Source: "cmd:cat a,b | sort"}, {Name: "in", Source: "-"}}
-	for i, d := range c.Data {
-		if d.Name != data[i].Name || d.Source != data[i].Source {
-			t.Errorf("dataset %d is %s=%s", i, d.Name, d.Source)
-		}
+	surge := 2
+	equal(t, c, supervisor.Config{
+		Command: want.Command, Workers: 3, Dir: dir, Env: want.Env, User: c.User,
+		Data:   []supervisor.Source{{Name: "emb", Source: "./emb.npy"}, {Name: "words", Source: "cmd:cat a,b | sort"}, {Name: "in", Source: "-"}},
+		Listen: want.Listen, Accept: "reuseport", SocketMode: 0o660, Ready: "alive:2s", StartTimeout: want.StartTimeout,
+		StopSignal: syscall.SIGQUIT, StopTimeout: want.StopTimeout, BackoffMax: want.BackoffMax, Surge: &surge, Watchdog: want.Watchdog,
+		MaxAge: want.MaxAge, MaxRequests: want.MaxRequests, MaxPrivate: want.MaxPrivate, StatsBudget: 0.025,
+	})
+	if os.Geteuid() == 0 && (c.User == nil || o.User != "0:0" || o.Group != "0") {
+		t.Errorf("--user and --group give %q, %q, %+v", o.User, o.Group, c.User)
 	}
-	if len(c.Data) != 3 || c.Workers != 3 || c.Dir != dir || c.Ready != "alive:2s" || c.StopSignal != syscall.SIGQUIT || c.StatsBudget != 0.025 ||
-		c.StartTimeout != 90*time.Second || c.StopTimeout != 90*time.Second || c.BackoffMax != 500*time.Millisecond ||
-		!slices.Equal(c.Command, want.Command) || !slices.Equal(c.Env, want.Env) || !slices.Equal(c.Listen, want.Listen) {
-		t.Errorf("the supervisor gets %+v", c)
+	for _, opt := range table() {
+		if o.Origin(opt.name) != "flag" && (os.Geteuid() == 0 || opt.name != "user" && opt.name != "group") {
+			t.Errorf("--%s is not in this test", opt.name)
+		}
 	}
 }
 
@@ -82,6 +97,16 @@ func TestValuesThatAreRight(t *testing.T) {
 		{[]string{"--chdir", "."}, func(o *Options) bool { return o.Chdir == "." }},
 		{[]string{"--env", "EMPTY="}, func(o *Options) bool { return slices.Equal(o.Env, []string{"EMPTY="}) }},
 		{[]string{"--data", "x=a=b,c"}, func(o *Options) bool { return slices.Equal(o.Data, []string{"x=a=b,c"}) }},
+		{[]string{"--surge", "0"}, func(o *Options) bool { return o.Surge == 0 }},
+		{[]string{"--watchdog", "off"}, func(o *Options) bool { return o.Watchdog == 0 }},
+		{[]string{"--max-age", "off"}, func(o *Options) bool { return o.MaxAge == supervisor.Limit{} }},
+		{[]string{"--max-age", "1h30m±0%"}, func(o *Options) bool { return o.MaxAge == supervisor.Limit{Value: int64(90 * time.Minute)} }},
+		{[]string{"--max-requests", "7+-50%"}, func(o *Options) bool { return o.MaxRequests == supervisor.Limit{Value: 7, Jitter: 0.5} }},
+		{[]string{"--max-private", "500MB"}, func(o *Options) bool { return o.MaxPrivate == supervisor.Limit{Value: 500e6, Jitter: 0.1} }},
+		{[]string{"--max-private", "1.5GiB±2.5%"}, func(o *Options) bool { return o.MaxPrivate == supervisor.Limit{Value: 3 << 29, Jitter: 0.025} }},
+		{[]string{"--max-private", "512 kib"}, func(o *Options) bool { return o.MaxPrivate.Value == 512<<10 }},
+		{[]string{"--socket-mode", "600"}, func(o *Options) bool { return o.SocketMode == 0o600 }},
+		{[]string{"--stats", ":0"}, func(o *Options) bool { return o.Stats == ":0" }},
 		{[]string{"--log-level", "error"}, func(o *Options) bool { return o.LogLevel == "error" }},
 	} {
 		if o, _ := good(t, append(c.args, "--", "app")...); !c.ok(o) {
@@ -90,49 +115,10 @@ func TestValuesThatAreRight(t *testing.T) {
 	}
 }
 
-func TestValuesThatAreWrongAreOneErrorEach(t *testing.T) {
+func TestFlagsThatDoNotExist(t *testing.T) {
 	for line, want := range map[string]string{
-		"--workers 0":             `cannot use --workers "0": give a number from 1 to 4096, or auto`,
-		"--workers -3":            `cannot use --workers "-3": give a number from 1 to 4096, or auto`,
-		"-w-3":                    `cannot use --workers "-3": give a number from 1 to 4096, or auto`,
-		"-w 4097":                 `cannot use --workers "4097": give a number from 1 to 4096, or auto`,
-		"-w 99999999999999999999": `cannot use --workers "99999999999999999999": give a number from 1 to 4096, or auto`,
-		"--workers 1.5":           `cannot use --workers "1.5": give a number from 1 to 4096, or auto`,
-		"--workers=":              `cannot use --workers "": give a number from 1 to 4096, or auto`,
-		"--workers":               "cannot use --workers: its value is missing",
-		"-w":                      "cannot use --workers: its value is missing",
-		"--data emb":              `cannot use --data "emb": write NAME=SOURCE, as in --data emb=./emb.npy`,
-		"--listen 8000":           `cannot use --listen "8000": write [NAME=]HOST:PORT, [NAME=]unix:/PATH or [NAME=]fd://N`,
-		"--listen :99999":         `cannot use --listen ":99999": port "99999" is not a number from 0 to 65535`,
-		"--ready soon":            `cannot use --ready "soon": use auto, notify or alive:DURATION such as alive:1s`,
-		"--ready tcp":             `cannot use --ready "tcp": not supported by this version; use auto, notify or alive:DURATION such as alive:1s`,
-		"--ready alive:-1s":       `cannot use --ready "alive:-1s": "-1s" is not a positive duration; use auto, notify or alive:DURATION such as alive:1s`,
-		"--start-timeout 0":       "cannot use --start-timeout 0s: give a time above 0, such as 30s",
-		"--start-timeout 30":      `cannot use --start-timeout "30": give a time such as 500ms, 30s or 2m`,
-		"--stop-timeout -5s":      "cannot use --stop-timeout -5s: give a time above 0, such as 30s",
-		"--stop-timeout soon":     `cannot use --stop-timeout "soon": give a time such as 500ms, 30s or 2m`,
-		"--backoff-max 0s":        "cannot use --backoff-max 0s: give a time above 0, such as 30s",
-		"--stop-signal FOO":       `cannot use --stop-signal "FOO": give a signal such as TERM, QUIT or INT`,
-		"--stop-signal 0":         `cannot use --stop-signal "0": give a signal such as TERM, QUIT or INT`,
-		"--stop-signal 65":        `cannot use --stop-signal "65": give a signal such as TERM, QUIT or INT`,
-		"--stop-signal=":          `cannot use --stop-signal "": give a signal such as TERM, QUIT or INT`,
-		"--stats-budget 1":        `cannot use --stats-budget "1": give a percentage above 0% and up to 100%, such as 1%`,
-		"--stats-budget 0%":       `cannot use --stats-budget "0%": give a percentage above 0% and up to 100%, such as 1%`,
-		"--stats-budget 101%":     `cannot use --stats-budget "101%": give a percentage above 0% and up to 100%, such as 1%`,
-		"--stats-budget NaN%":     `cannot use --stats-budget "NaN%": give a percentage above 0% and up to 100%, such as 1%`,
-		"--log-format xml":        `cannot use --log-format "xml": give one of auto, text, json`,
-		"--log-level loud":        `cannot use --log-level "loud": give one of debug, info, warn, error`,
-		"--log-workers drop":      `cannot use --log-workers "drop": give one of pass, inherit`,
-		"--env A":                 `cannot use --env "A": write NAME=VALUE`,
-		"--env LISTEN_FDS=1":      "cannot use --env LISTEN_FDS: preforkd sets or removes this variable for each worker",
-		"--chdir /no/such":        "cannot use --chdir /no/such: no such file or directory",
-		"--chdir /dev/null":       "cannot use --chdir /dev/null: it is not a directory",
-		"--chdir=":                `cannot use --chdir "": the value is empty`,
-		"--name=":                 `cannot use --name "": the value is empty`,
-		"--run-dir=":              `cannot use --run-dir "": the value is empty`,
-		"--user=":                 `cannot use --user "": the value is empty`,
-		"--group=":                `cannot use --group "": the value is empty`,
-
+		"--workers":   "cannot use --workers: its value is missing",
+		"-w":          "cannot use --workers: its value is missing",
 		"--nope":      "cannot use --nope: there is no such flag; preforkd --help lists them",
 		"--worker 3":  "cannot use --worker: there is no such flag (did you mean --workers?); preforkd --help lists them",
 		"--wrokers=3": "cannot use --wrokers: there is no such flag (did you mean --workers?); preforkd --help lists them",
@@ -143,18 +129,25 @@ func TestValuesThatAreWrongAreOneErrorEach(t *testing.T) {
 		"-W 3":        "cannot use -W: there is no such flag; preforkd --help lists them",
 		"--=3":        "cannot read the command line: bad flag syntax: --=3",
 	} {
-		_, _, err := read(append(strings.Fields(line), "app")...)
-		if strings.HasSuffix(line, "--workers") || line == "-w" { // nothing follows
-			_, _, err = read(line)
-		}
-		if err == nil || err.Error() != want {
-			t.Errorf("%s: %v\nwant %s", line, err, want)
-		}
+		_, _, err := read(strings.Fields(line)...)
+		fails(t, line, err, want)
 	}
 }
 
-// What the supervisor finds out about a command line is told in full.
-func TestAllMistakesOfTheSameStepAreTold(t *testing.T) {
+func TestDirectoriesThatDoNotExist(t *testing.T) {
+	_, _, err := read("--chdir", "/no/such", "app")
+	fails(t, "missing", err, `cannot use --chdir "/no/such": no such file or directory`)
+	_, _, err = readWith([]string{"PREFORKD_OPT_CHDIR=/dev/null"}, "app")
+	fails(t, "no directory", err, `cannot use PREFORKD_OPT_CHDIR="/dev/null": it is not a directory`)
+	path := file(t, "chdir = '/no/such'")
+	_, _, err = read("--config", path, "app")
+	fails(t, "from the file", err, "cannot use "+path+`:1:9: chdir = "/no/such": no such file or directory`)
+	if _, _, err = read("--config", path, "--chdir", "/", "app"); err != nil {
+		t.Errorf("overridden, it need not exist here: %v", err)
+	}
+}
+
+func TestAllMistakesAreToldTogether(t *testing.T) {
 	_, _, err := read("-d", "Emb=x", "-d", "a=", "-l", "8000", "-e", "B", "--")
 	if err == nil {
 		t.Fatal("it is accepted")
@@ -196,24 +189,24 @@ func TestFlagsEndAtTheCommand(t *testing.T) {
 
 func TestHelpIsNoError(t *testing.T) {
 	for _, args := range [][]string{{"--help"}, {"-h"}, {"-w", "3", "--help", "app"}, {"-w3", "-h"}} {
-		if _, err := Parse(args); !errors.Is(err, ErrHelp) {
+		if _, err := Load(args, nil); !errors.Is(err, ErrHelp) {
 			t.Errorf("%q: %v", args, err)
 		}
 	}
-	if _, err := Parse([]string{"-w", "x", "--help"}); err == nil || errors.Is(err, ErrHelp) {
-		t.Errorf("a mistake in front of it: %v", err)
+	if _, err := Load([]string{"-w", "x", "--help"}, []string{"PREFORKD_OPT_WORKERS=y"}); !errors.Is(err, ErrHelp) {
+		t.Errorf("with mistakes beside it: %v", err)
 	}
 }
 
-func TestParseDoesNotPrint(t *testing.T) {
+func TestLoadDoesNotPrint(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	stdout, stderr := os.Stdout, os.Stderr
 	os.Stdout, os.Stderr = w, w
-	_, _ = Parse([]string{"--help"})
-	_, _ = Parse([]string{"--nope"})
+	_, _ = Load([]string{"--help"}, nil)
+	_, _ = Load([]string{"--nope"}, nil)
 	os.Stdout, os.Stderr = stdout, stderr
 	w.Close()
 	buffer := make([]byte, 1)

@@ -4,121 +4,198 @@
 package config
 
 import (
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/preforkd/preforkd/internal/contract"
+	"github.com/preforkd/preforkd/internal/host"
+	"github.com/preforkd/preforkd/supervisor"
 )
 
 // defaultStats is where the stats are served when nothing else is said: only this machine may look.
 const defaultStats = "127.0.0.1:9797"
 
-// option is one flag. Names are the same in every place where an option can be set.
+// option is one setting, under the same name as a flag, a variable and a key of the file.
 type option struct {
 	group, name, short string
 	arg                string // how the value is written in help
 	help               string
-	define             func(f *pflag.FlagSet, name, short string, o *Options)
+	value              func(*Options) pflag.Value
+	traits             traits
 }
 
-func text(field func(*Options) *string, def string) func(*pflag.FlagSet, string, string, *Options) {
-	return func(f *pflag.FlagSet, name, short string, o *Options) { f.StringVarP(field(o), name, short, def, "") }
+type traits int
+
+const (
+	numeric traits = 1 << iota // the file may have it as a number
+	frozen                     // a reload cannot change it
+	outside                    // not for the file
+)
+
+func (opt option) is(t traits) bool { return opt.traits&t != 0 }
+
+// repeatable tells whether each time that it is given adds a value.
+func (opt option) repeatable() bool {
+	_, ok := opt.value(&Options{}).(list)
+	return ok
 }
 
-func list(field func(*Options) *[]string) func(*pflag.FlagSet, string, string, *Options) {
-	// StringArray, not StringSlice: a comma belongs to the value.
-	return func(f *pflag.FlagSet, name, short string, o *Options) {
-		f.StringArrayVarP(field(o), name, short, nil, "")
+// defaults is what holds where nothing is given.
+func defaults() *Options {
+	return &Options{
+		Workers: host.CPUs(), Accept: "shared", Ready: "auto", StartTimeout: time.Minute, StopSignal: syscall.SIGTERM,
+		StopTimeout: 25 * time.Second, BackoffMax: 30 * time.Second, Surge: 1, Stats: defaultStats, StatsBudget: 0.01,
+		LogFormat: "auto", LogLevel: "info", LogWorkers: "pass", places: map[string][]place{},
 	}
 }
 
-func duration(field func(*Options) *time.Duration, def time.Duration) func(*pflag.FlagSet, string, string, *Options) {
-	return func(f *pflag.FlagSet, name, short string, o *Options) { f.DurationVarP(field(o), name, short, def, "") }
-}
-
-func value(v func(*Options) pflag.Value) func(*pflag.FlagSet, string, string, *Options) {
-	return func(f *pflag.FlagSet, name, short string, o *Options) { f.VarP(v(o), name, short, "") }
+// find returns the option of a name.
+func find(name string) (option, bool) {
+	for _, opt := range table() {
+		if opt.name == name {
+			return opt, true
+		}
+	}
+	return option{}, false
 }
 
 // table is every option in the order of --help.
 func table() []option {
+	const (
+		fleet        = "Fleet"
+		life         = "Starting and stopping"
+		replacing    = "Replacing workers"
+		surroundings = "The worker's surroundings"
+		instance     = "This instance"
+		logging      = "Logging"
+	)
 	return []option{
 		{
-			"Fleet", "workers", "w", "N|auto", "workers to run; auto: the CPUs that this cgroup and affinity may use (auto)",
-			value(func(o *Options) pflag.Value { return (*workersValue)(&o.Workers) }),
+			fleet, "workers", "w", "N|auto", "workers to run; auto: the CPUs that this cgroup and affinity may use (auto)",
+			one(func(o *Options) *int { return &o.Workers }, workers()), numeric,
 		},
 		{
-			"Fleet", "data", "d", "NAME=SOURCE", "a dataset, repeatable. SOURCE: a path, - (standard input) or cmd:COMMAND (its output, by /bin/sh -c)",
-			list(func(o *Options) *[]string { return &o.Data }),
+			fleet, "data", "d", "NAME=SOURCE",
+			"a dataset, repeatable. SOURCE: a path, - (standard input) or cmd:COMMAND (its output, by /bin/sh -c)",
+			many(func(o *Options) *[]string { return &o.Data }, checkData), 0,
 		},
 		{
-			"Fleet", "listen", "l", "[NAME=]ADDR", "a listening socket, repeatable: :8000, 127.0.0.1:8000, unix:/p.sock, fd://N. Unnamed ones are called http, http2 …; sockets given by systemd are taken over",
-			list(func(o *Options) *[]string { return &o.Listen }),
+			fleet, "listen", "l", "[NAME=]ADDR",
+			"a listening socket, repeatable: :8000, 127.0.0.1:8000, unix:/p.sock, fd://N. Unnamed ones are called http, http2 …; " +
+				"sockets given by systemd are taken over",
+			many(func(o *Options) *[]string { return &o.Listen }, checkListen), frozen,
 		},
 		{
-			"Starting and stopping", "ready", "", "MODE", "when a worker counts as ready. auto: it is seen waiting on a listener; notify: it says READY=1; alive:DURATION (auto)",
-			value(func(o *Options) pflag.Value { return (*readyValue)(&o.Ready) }),
+			fleet, "accept", "", "shared|reuseport",
+			"shared: one socket for all workers; reuseport: one for each, kept open when its worker is replaced (shared)",
+			one(func(o *Options) *string { return &o.Accept }, words("shared", "reuseport")), frozen,
 		},
 		{
-			"Starting and stopping", "start-timeout", "", "DURATION", "a worker that is not ready by then is a failed start (1m)",
-			duration(func(o *Options) *time.Duration { return &o.StartTimeout }, time.Minute),
+			fleet, "socket-mode", "", "OCTAL", "mode of the unix sockets that are made, such as 0660 (by the umask)",
+			one(func(o *Options) *os.FileMode { return &o.SocketMode }, fileMode), frozen,
 		},
 		{
-			"Starting and stopping", "stop-signal", "", "SIGNAL", "how a worker is asked to stop (TERM)",
-			value(func(o *Options) pflag.Value { return (*signalValue)(&o.StopSignal) }),
+			life, "ready", "", "MODE",
+			"when a worker counts as ready. auto: it is seen waiting on a listener; notify: it says READY=1; http:PATH: then also " +
+				"a GET answers 2xx or 3xx; tcp: a connection is accepted; alive:DURATION (auto)",
+			one(func(o *Options) *string { return &o.Ready }, readiness), 0,
 		},
 		{
-			"Starting and stopping", "stop-timeout", "", "DURATION", "a worker that has not stopped by then is killed (25s)",
-			duration(func(o *Options) *time.Duration { return &o.StopTimeout }, 25*time.Second),
+			life, "start-timeout", "", "DURATION", "a worker that is not ready by then is a failed start (1m)",
+			one(func(o *Options) *time.Duration { return &o.StartTimeout }, duration), 0,
 		},
 		{
-			"Starting and stopping", "backoff-max", "", "DURATION", "longest wait before a worker that dies before it is ready is started again (30s)",
-			duration(func(o *Options) *time.Duration { return &o.BackoffMax }, 30*time.Second),
+			life, "stop-signal", "", "SIGNAL", "how a worker is asked to stop (TERM)",
+			one(func(o *Options) *syscall.Signal { return &o.StopSignal }, stopSignal), 0,
 		},
 		{
-			"The worker's surroundings", "user", "", "USER[:GROUP]", "run workers as this user, by name or number",
-			text(func(o *Options) *string { return &o.User }, ""),
+			life, "stop-timeout", "", "DURATION", "a worker that has not stopped by then is killed (25s)",
+			one(func(o *Options) *time.Duration { return &o.StopTimeout }, duration), 0,
 		},
 		{
-			"The worker's surroundings", "group", "", "GROUP", "run workers as this group (the user's own)",
-			text(func(o *Options) *string { return &o.Group }, ""),
+			life, "backoff-max", "", "DURATION", "longest wait before a worker that dies before it is ready is started again (30s)",
+			one(func(o *Options) *time.Duration { return &o.BackoffMax }, duration), 0,
 		},
 		{
-			"The worker's surroundings", "chdir", "C", "DIR", "run workers in this directory",
-			text(func(o *Options) *string { return &o.Chdir }, ""),
+			replacing, "surge", "", "N", "workers beyond --workers while some are replaced; 0: an old one stops first (1)",
+			one(func(o *Options) *int { return &o.Surge }, number(0, maxSurge, nil)), numeric,
 		},
 		{
-			"The worker's surroundings", "env", "e", "NAME=VALUE", "a variable for the workers, repeatable; placeholders are expanded",
-			list(func(o *Options) *[]string { return &o.Env }),
+			replacing, "max-age", "", "DURATION[±JITTER%]", "replace a worker that has lived so long; ±10% if not given (off)",
+			one(func(o *Options) *supervisor.Limit { return &o.MaxAge }, limit("a time such as 12h", nanoseconds)), 0,
 		},
 		{
-			"This instance", "name", "", "NAME", "its name, for preforkd status (default)",
-			text(func(o *Options) *string { return &o.Name }, ""),
+			replacing, "max-requests", "", "N[±JITTER%]", "replace a worker that has reported so many by X_PREFORKD_REQUESTS (off)",
+			one(func(o *Options) *supervisor.Limit { return &o.MaxRequests }, limit("a number such as 10000", count)), numeric,
 		},
 		{
-			"This instance", "run-dir", "", "DIR", "where its control socket and the links to the data are (/run/preforkd/NAME for root, else below $XDG_RUNTIME_DIR or the temporary folder)",
-			text(func(o *Options) *string { return &o.RunDir }, ""),
+			replacing, "max-private", "", "SIZE[±JITTER%]", "replace a worker whose own memory, shared data never counted, stays above it (off)",
+			one(func(o *Options) *supervisor.Limit { return &o.MaxPrivate }, limit("a size such as 200MiB", size)), 0,
 		},
 		{
-			"This instance", "stats", "", "ADDR|off", "where /stats, /metrics, /healthz and /readyz are served: HOST:PORT, unix:PATH or off (" + defaultStats + ")",
-			text(func(o *Options) *string { return &o.Stats }, defaultStats),
+			replacing, "watchdog", "", "DURATION", "abort and replace a worker that does not send WATCHDOG=1 so often (off)",
+			one(func(o *Options) *time.Duration { return &o.Watchdog }, durationOrOff), 0,
 		},
 		{
-			"This instance", "stats-budget", "", "PERCENT%", "share of one CPU that exact memory figures may take (1%)",
-			value(func(o *Options) pflag.Value { return (*percentValue)(&o.StatsBudget) }),
+			surroundings, "user", "", "USER[:GROUP]", "run workers as this user, by name or number",
+			one(func(o *Options) *string { return &o.User }, filled("a user's name or number")), frozen,
 		},
 		{
-			"Logging", "log-format", "", "auto|text|json", "auto: text on a terminal, JSON elsewhere (auto)",
-			value(func(o *Options) pflag.Value { return &choiceValue{&o.LogFormat, []string{"auto", "text", "json"}} }),
+			surroundings, "group", "", "GROUP", "run workers as this group (the user's own)",
+			one(func(o *Options) *string { return &o.Group }, filled("a group's name or number")), frozen,
 		},
 		{
-			"Logging", "log-level", "", "LEVEL", "debug, info, warn or error (info)",
-			value(func(o *Options) pflag.Value {
-				return &choiceValue{&o.LogLevel, []string{"debug", "info", "warn", "error"}}
-			}),
+			surroundings, "chdir", "C", "DIR", "run workers in this directory",
+			one(func(o *Options) *string { return &o.Chdir }, filled("a directory")), 0,
 		},
 		{
-			"Logging", "log-workers", "", "pass|inherit", "the workers' standard error. pass: copied byte for byte, the last 8 KiB kept for error messages; inherit: preforkd's own descriptor (pass)",
-			value(func(o *Options) pflag.Value { return &choiceValue{&o.LogWorkers, []string{"pass", "inherit"}} }),
+			surroundings, "env", "e", "NAME=VALUE", "a variable for the workers, repeatable; placeholders are expanded",
+			many(func(o *Options) *[]string { return &o.Env }, checkEnv), 0,
+		},
+		{
+			instance, "config", "", "FILE",
+			"a TOML file with these names; flags win over variables (" + contract.OptionPrefix + "WORKERS …), which win over the file",
+			one(func(o *Options) *string { return &o.Config }, filled("a file")), outside,
+		},
+		{
+			instance, "name", "", "NAME", "its name, for preforkd status (default)",
+			one(func(o *Options) *string { return &o.Name }, instanceName), frozen,
+		},
+		{
+			instance, "run-dir", "", "DIR",
+			"where its control socket and the links to the data are (/run/preforkd/NAME for root, else below $XDG_RUNTIME_DIR or the " +
+				"temporary folder)",
+			one(func(o *Options) *string { return &o.RunDir }, runDir), frozen,
+		},
+		{
+			instance, "stats", "", "ADDR|off",
+			"where /stats, /metrics, /healthz and /readyz are served: HOST:PORT, unix:PATH or off (" + defaultStats + ")",
+			one(func(o *Options) *string { return &o.Stats }, statsAddress), frozen,
+		},
+		{
+			instance, "stats-budget", "", "PERCENT%", "share of one CPU that exact memory figures may take (1%)",
+			one(func(o *Options) *float64 { return &o.StatsBudget }, percent), frozen,
+		},
+		{
+			logging, "log-format", "", "auto|text|json", "auto: text on a terminal, JSON elsewhere (auto)",
+			one(func(o *Options) *string { return &o.LogFormat }, words("auto", "text", "json")), frozen,
+		},
+		{
+			logging, "log-level", "", "LEVEL", "debug, info, warn or error (info)",
+			one(func(o *Options) *string { return &o.LogLevel }, words("debug", "info", "warn", "error")), frozen,
+		},
+		{
+			logging, "log-file", "", "FILE", "write the log there instead of to standard error; USR1 opens it again",
+			one(func(o *Options) *string { return &o.LogFile }, filled("a file")), frozen,
+		},
+		{
+			logging, "log-workers", "", "pass|prefix|json|inherit",
+			"the workers' output. pass: standard error copied byte for byte, the last 8 KiB kept for error messages; prefix, json: both " +
+				"outputs line by line, with the worker's number; inherit: preforkd's own descriptors (pass)",
+			one(func(o *Options) *string { return &o.LogWorkers }, words("pass", "prefix", "json", "inherit")), frozen,
 		},
 	}
 }

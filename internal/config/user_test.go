@@ -15,7 +15,7 @@ import (
 )
 
 func TestWithoutUserAndGroupThereIsNoIdentity(t *testing.T) {
-	if u, err := lookupUser("", ""); u != nil || err != nil {
+	if u, err := (&Options{User: "", Group: ""}).lookupUser(); u != nil || err != nil {
 		t.Errorf("it is %+v: %v", u, err)
 	}
 }
@@ -28,7 +28,7 @@ func TestUsersThatRootMayName(t *testing.T) {
 	if err != nil {
 		t.Skip("this machine has no user nobody")
 	}
-	uid, gid := number(t, nobody.Uid), number(t, nobody.Gid)
+	uid, gid := numberOf(t, nobody.Uid), numberOf(t, nobody.Gid)
 	named := supervisor.User{UID: uid, GID: gid, Groups: []int{gid}, Name: "nobody", Home: nobody.HomeDir}
 	withGroup := func(gid int) supervisor.User {
 		u := named
@@ -54,7 +54,7 @@ func TestUsersThatRootMayName(t *testing.T) {
 		{":4242", "", supervisor.User{UID: 0, GID: 4242, Groups: []int{4242}}},
 		{"4294967294", "", supervisor.User{UID: 1<<32 - 2, GID: 1<<32 - 2}},
 	} {
-		have, err := lookupUser(c.user, c.group)
+		have, err := (&Options{User: c.user, Group: c.group}).lookupUser()
 		if err != nil {
 			t.Errorf("--user %q --group %q: %v", c.user, c.group, err)
 			continue
@@ -64,25 +64,26 @@ func TestUsersThatRootMayName(t *testing.T) {
 		}
 		equal(t, *have, c.want)
 	}
-	root, err := lookupUser("root", "")
+	root, err := (&Options{User: "root", Group: ""}).lookupUser()
 	if err != nil || root.UID != 0 || root.GID != 0 || root.Name != "root" || !slices.Contains(root.Groups, 0) {
 		t.Errorf("root is %+v: %v", root, err)
 	}
 }
 
 func TestUsersThatDoNotExist(t *testing.T) {
+	const noID = "is no user or group id; give a name or a number from 0 to 4294967294"
 	for _, c := range []struct{ user, group, want string }{
-		{"no-such-user", "", "cannot use --user no-such-user: there is no such user; give a name or a number"},
-		{"no-such-user:root", "", "cannot use --user no-such-user: there is no such user; give a name or a number"},
-		{"-1", "", `cannot use --user -1: "-1" is not an id`},
-		{"4294967295", "", `cannot use --user 4294967295: "4294967295" is not an id`}, // (uid_t)-1: setresuid would leave it
-		{"99999999999999999999", "", "cannot use --user 99999999999999999999: there is no such user; give a name or a number"},
-		{"0:no-such-group", "", "cannot use --group no-such-group: there is no such group; give a name or a number"},
-		{"", "no-such-group", "cannot use --group no-such-group: there is no such group; give a name or a number"},
-		{"0:4294967295", "", "cannot use --group 4294967295: there is no such group; give a name or a number"},
-		{"0:1", "2", "cannot use --user 0:1 with --group 2: give the group once"},
+		{"no-such-user", "", `cannot use --user "no-such-user": there is no user "no-such-user"; give a name or a number`},
+		{"no-such-user:root", "", `cannot use --user "no-such-user:root": there is no user "no-such-user"; give a name or a number`},
+		{"-1", "", `cannot use --user "-1": -1 ` + noID},
+		{"4294967295", "", `cannot use --user "4294967295": 4294967295 ` + noID}, // (uid_t)-1: setresuid would leave it
+		{"99999999999999999999", "", `cannot use --user "99999999999999999999": there is no user "99999999999999999999"; give a name or a number`},
+		{"0:no-such-group", "", `cannot use --user "0:no-such-group": there is no group "no-such-group"; give a name or a number`},
+		{"", "no-such-group", `cannot use --group "no-such-group": there is no group "no-such-group"; give a name or a number`},
+		{"0:4294967295", "", `cannot use --user "0:4294967295": there is no group "4294967295"; give a name or a number`},
+		{"0:1", "2", `cannot use --user "0:1" with --group "2": give the group once`},
 	} {
-		if u, err := lookupUser(c.user, c.group); err == nil || err.Error() != c.want {
+		if u, err := (&Options{User: c.user, Group: c.group}).lookupUser(); err == nil || err.Error() != c.want {
 			t.Errorf("--user %q --group %q: %+v %v\nwant %s", c.user, c.group, u, err, c.want)
 		}
 	}
@@ -93,19 +94,19 @@ func TestWithoutPrivilegeOnlyOnesOwnUserMayBeNamed(t *testing.T) {
 		t.Skip("root may name everybody")
 	}
 	own := strconv.Itoa(os.Geteuid())
-	u, err := lookupUser(own+":"+strconv.Itoa(os.Getegid()), "")
+	u, err := (&Options{User: own + ":" + strconv.Itoa(os.Getegid()), Group: ""}).lookupUser()
 	if err != nil || u.UID != os.Geteuid() || u.GID != os.Getegid() {
 		t.Errorf("its own: %+v %v", u, err)
 	}
-	if _, err = lookupUser("root", ""); err == nil || !strings.HasSuffix(err.Error(), "preforkd itself must run as root for that") {
+	if _, err = (&Options{User: "root", Group: ""}).lookupUser(); err == nil || !strings.HasSuffix(err.Error(), "preforkd itself must run as root for that") {
 		t.Errorf("root: %v", err)
 	}
-	if _, err = lookupUser("", "0"); err == nil || !strings.HasSuffix(err.Error(), "preforkd itself must run as root for that") {
+	if _, err = (&Options{User: "", Group: "0"}).lookupUser(); err == nil || !strings.HasSuffix(err.Error(), "preforkd itself must run as root for that") {
 		t.Errorf("the group of root: %v", err)
 	}
 }
 
-func number(t *testing.T, text string) int {
+func numberOf(t *testing.T, text string) int {
 	t.Helper()
 	n, err := strconv.Atoi(text)
 	if err != nil {

@@ -5,7 +5,10 @@ package contract
 
 // What the tests share: a plan with everything in it.
 
-import "flag"
+import (
+	"flag"
+	"time"
+)
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
@@ -23,6 +26,6 @@ func full() (p *Plan, paths []string) {
 			{Name: "raw-words", Version: 1, Size: 7, SHA256: "cd34", Format: "raw"},
 		},
 		Worker: 2, Workers: 8, Incarnation: 5,
-		NotifySocket: "@preforkd/1/2.5", RunDir: "/run/preforkd/default",
+		NotifySocket: "@preforkd/1/2.5", Watchdog: 30 * time.Second, RunDir: "/run/preforkd/default",
 	}, []string{"/run/preforkd/default/data/emb.v3.npy", "/proc/self/fd/6"}
 }

@@ -6,6 +6,7 @@ package contract
 import (
 	"strconv"
 	"strings"
+	"time"
 )
 
 // firstFD is the descriptor of the first listening socket (SD_LISTEN_FDS_START of sd_listen_fds(3)).
@@ -44,8 +45,9 @@ type Plan struct {
 	Workers     int
 	Incarnation int
 
-	NotifySocket string // value of NOTIFY_SOCKET, empty for none
-	RunDir       string // value of PREFORKD_RUN_DIR, empty for none; UTF-8, since PREFORKD_DATA holds paths below it
+	NotifySocket string        // value of NOTIFY_SOCKET, empty for none
+	Watchdog     time.Duration // how often the worker must say WATCHDOG=1 there, 0 for never
+	RunDir       string        // value of PREFORKD_RUN_DIR, empty for none; UTF-8, since PREFORKD_DATA holds paths below it
 }
 
 // SocketFD is the descriptor of the i-th listening socket in every worker.
@@ -79,6 +81,10 @@ func (p *Plan) Environ(pid int, paths []string) ([]string, error) {
 	}
 	if p.NotifySocket != "" {
 		env.set("NOTIFY_SOCKET", p.NotifySocket)
+	}
+	if p.Watchdog > 0 {
+		env.set("WATCHDOG_USEC", strconv.FormatInt(p.Watchdog.Microseconds(), 10))
+		env.set("WATCHDOG_PID", strconv.Itoa(pid))
 	}
 	env.set("PREFORKD_WORKER_ID", strconv.Itoa(p.Worker))
 	env.set("PREFORKD_WORKERS", strconv.Itoa(p.Workers))

@@ -27,10 +27,12 @@ type Loaded struct {
 	Spec
 	Meta
 	Segment *shm.Segment
-	SHA256  string        // of the whole content, in hex
-	Ext     string        // suffix for file names, such as ".npy", or ""
-	At      time.Time     // when it was complete
-	Took    time.Duration // from the first read to the seal
+	SHA256  string // of the whole content, in hex
+	Ext     string // suffix for file names, such as ".npy", or ""
+	// Identity of the file it was read from; zero for what was no regular file.
+	Identity Identity
+	At       time.Time     // when it was complete
+	Took     time.Duration // from the first read to the seal
 }
 
 // Loader loads datasets. Its fields are set once, before the first Load.
@@ -41,6 +43,8 @@ type Loader struct {
 	Stdin *os.File
 	// Free tells the memory that can still be taken, read anew at each call. Without it nothing is checked.
 	Free func() (host.Headroom, error)
+	// Versions are the numbers that the log calls the loads by.
+	Versions map[string]int
 	// Log gets one line for each dataset; nil for none.
 	Log *slog.Logger
 	// OnProgress, if set, is called every few MiB with the bytes loaded so far and in all, -1 when that is not known. It
@@ -158,10 +162,14 @@ func (l *Loader) fill(ctx context.Context, j *job) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Loaded{
+	loaded := &Loaded{
 		Spec: j.Spec, Meta: j.head.Meta, Segment: segment,
 		SHA256: hex.EncodeToString(digest), Ext: j.ext(j.head.Format, j.src.Size() < 0),
-	}, nil
+	}
+	if f, ok := j.src.(*file); ok && !j.stream() {
+		loaded.Identity, _ = identity(f.before)
+	}
+	return loaded, nil
 }
 
 // admitted writes what the budget admits.
@@ -184,7 +192,7 @@ func (l *Loader) log(d *Loaded) {
 		return
 	}
 	size := humanize.IBytes(uint64(d.Segment.Size()))
-	attrs := []any{"name", d.Name, "version", 1, "source", d.Display(), "format", d.Format}
+	attrs := []any{"name", d.Name, "version", l.Versions[d.Name], "source", d.Display(), "format", d.Format}
 	if d.Format == FormatNpy {
 		attrs = append(attrs, "dtype", d.DType, "shape", shapeText(d.Shape))
 	}

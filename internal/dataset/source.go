@@ -76,7 +76,7 @@ func (s Spec) peek() (head, int64, error) {
 	if err := s.checkSource(); err != nil {
 		return head{}, 0, err
 	}
-	if s.Source == stdinSource || strings.HasPrefix(s.Source, commandPrefix) {
+	if s.stream() {
 		return head{}, -1, nil
 	}
 	info, err := statSource(s.Source)
@@ -146,17 +146,19 @@ func bare(err error) error {
 
 var extForm = regexp.MustCompile(`^\.[A-Za-z0-9]{1,10}$`)
 
-// ext is the suffix under which workers find the data: the file's own if it is plain. What has no name (standard input,
-// commands) or a passing one (pipes) gets what its format calls for.
-func (s Spec) ext(format string, stream bool) string {
-	nameless := s.Source == stdinSource || strings.HasPrefix(s.Source, commandPrefix)
-	if !nameless {
-		if ext := filepath.Ext(s.Source); extForm.MatchString(ext) {
-			return ext
-		}
-	}
-	if (nameless || stream) && format == FormatNpy {
-		return ".npy"
+// Ext is the plain suffix of the source's file name, under which workers find the data too, or "".
+func (s Spec) Ext() string {
+	if ext := filepath.Ext(s.Source); !s.stream() && extForm.MatchString(ext) {
+		return ext
 	}
 	return ""
+}
+
+// ext is Ext; what has no name (standard input, commands) or a passing one (pipes) gets what its format calls for.
+func (s Spec) ext(format string, stream bool) string {
+	ext := s.Ext()
+	if ext == "" && (s.stream() || stream) && format == FormatNpy {
+		return ".npy"
+	}
+	return ext
 }

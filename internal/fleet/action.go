@@ -5,14 +5,15 @@ package fleet
 
 // This file holds what Step may ask for. Actions are carried out in order, and are answered only by events.
 
-// Action is one of Spawn, Signal and Finish.
+// Action is one of Spawn, Signal, RollEnded and Finish.
 type Action interface{ action() }
 
 type (
 	// Spawn asks for a process. The answer is Spawned, or SpawnFailed, or Exited at any time.
 	Spawn struct {
-		ID   ID
-		From Origin
+		ID    ID
+		From  Origin
+		Epoch int // what to start it from
 	}
 
 	// Signal asks to signal a worker. SignalStop goes only to one that was Spawned; SignalKill also to one that was
@@ -20,6 +21,15 @@ type (
 	Signal struct {
 		ID   ID
 		Kind Kind
+	}
+
+	// RollEnded answers RollOut. When it was Done, every worker of an older epoch is gone. When it Failed, Epoch is the one
+	// before, or the new one if a worker of it has been ready: then workers of both may be left.
+	RollEnded struct {
+		Result Result
+		Epoch  int    // of the starts from now on
+		Reason string // for people, when Failed
+		Last   ID     // when Failed: the worker whose end was one too many; zero when the fleet was told to stop
 	}
 
 	// Finish says that nothing is left to do.
@@ -31,9 +41,10 @@ type (
 	}
 )
 
-func (Spawn) action()  {}
-func (Signal) action() {}
-func (Finish) action() {}
+func (Spawn) action()     {}
+func (Signal) action()    {}
+func (RollEnded) action() {}
+func (Finish) action()    {}
 
 // Origin is where a worker comes from.
 type Origin int
@@ -46,8 +57,9 @@ type Kind int
 
 // The kinds of signals.
 const (
-	SignalStop Kind = iota // the configured stop signal
-	SignalKill             // KILL, to the worker's whole group
+	SignalStop  Kind = iota // the configured stop signal
+	SignalKill              // KILL, to the worker's whole group
+	SignalAbort             // ABRT instead of the stop signal: the worker is hung
 )
 
 // Result is how a fleet ended.

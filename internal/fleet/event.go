@@ -35,6 +35,24 @@ type (
 		Exit Exit
 	}
 
+	// Replace asks for another worker in the place of this one, which is ready. Reason is ReasonAge, ReasonRequests,
+	// ReasonMemory or ReasonWatchdog.
+	Replace struct {
+		ID     ID
+		Reason Reason
+	}
+
+	// RollOut asks for other workers in the place of all, or of those in Slots, from a new epoch on. Config, if not nil,
+	// are new rules. It is answered by RollEnded; before Boot, while a roll is under way or the fleet stops nothing happens.
+	RollOut struct {
+		Reason Reason // ReasonReload or ReasonRestart
+		Slots  []int  // nil: all
+		Config *Config
+	}
+
+	// Scale sets the number of slots.
+	Scale struct{ Workers int }
+
 	// Tick says that time has passed.
 	Tick struct{}
 
@@ -53,6 +71,9 @@ func (Spawned) event()     {}
 func (SpawnFailed) event() {}
 func (Ready) event()       {}
 func (Exited) event()      {}
+func (Replace) event()     {}
+func (RollOut) event()     {}
+func (Scale) event()       {}
 func (Tick) event()        {}
 func (Stop) event()        {}
 func (Quit) event()        {}
@@ -72,10 +93,21 @@ const (
 	ReasonStartTimeout        // it was not ready in time and so was asked to stop
 	ReasonStopTimeout         // it was asked to stop and did not within the time
 	ReasonSpawnFailed         // its command never ran
+	ReasonReload              // replaced: a reload
+	ReasonRestart             // replaced: somebody asked for it
+	ReasonScale               // its slot was given up
+	ReasonAge                 // replaced: it had reached its age
+	ReasonRequests            // replaced: it had served its number of requests
+	ReasonMemory              // replaced: it held too much memory of its own
+	ReasonWatchdog            // replaced: it showed no sign of life, and got ABRT instead of the stop signal
 	reasons
 )
 
 // Reasons returns all reasons but ReasonNone: the valid indexes of State.Exits that people want to see.
 func Reasons() []Reason {
-	return []Reason{ReasonStop, ReasonCrash, ReasonStartTimeout, ReasonStopTimeout, ReasonSpawnFailed}
+	all := make([]Reason, 0, reasons-1)
+	for r := ReasonNone + 1; r < reasons; r++ {
+		all = append(all, r)
+	}
+	return all
 }

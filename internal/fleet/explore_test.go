@@ -11,31 +11,44 @@ import (
 
 // This file explores every state that a fleet of one or two slots can reach while the world does its worst: at every
 // state each worker may spawn, fail, get ready or end, the clock may move by the smallest unit, be a unit late or jump far
-// ahead, a person may stop, quit or kill, and late, doubled or impossible news may come. The unit of time is 1 ns, which
-// also makes the jitter 0 (a tenth of less than 10 ns), so that the space is finite.
+// ahead, a person may stop, quit or kill, roll out, scale, want a worker replaced, and late, doubled or impossible news may
+// come. The unit of time is 1 ns, which also makes the jitter 0 (a tenth of less than 10 ns), so that the space is finite.
 
 // node is one reachable state, what was seen of it, and how it was reached.
 type node struct {
-	s    State
-	o    observer
-	now  Time
-	from *node
-
-	ev      Event // how it was reached; nil: time passed
-	actions []Action
+	s       State
+	o       observer
+	now     Time
+	from    *trail
+	actions []Action // of the step that led here
 }
 
-const jump Time = 1000 // far beyond every deadline
+// trail is how a node was reached from New: small, since every node keeps its own while it is explored no more.
+type trail struct {
+	from *trail
+	c    Config // of the root
+	now  Time
+	ev   Event // nil: time passed
+}
+
+func newNode(c Config) *node {
+	s := New(c)
+	return &node{s: s, o: newObserver(s), from: &trail{c: c}}
+}
 
 func (n *node) String() string {
-	var steps []string
-	for at := n; at != nil; at = at.from {
-		steps = append(steps, fmt.Sprintf("%4d %T%v → %v; %s", at.now, at.ev, at.ev, at.actions, at.s.Describe(at.now, 1)))
+	var all []*trail
+	for at := n.from; at != nil; at = at.from {
+		all = append(all, at)
 	}
-	slices.Reverse(steps)
-	text := ""
-	for _, s := range steps {
-		text += "\n\t" + s
+	slices.Reverse(all)
+	s, text := New(all[0].c), ""
+	for _, at := range all[1:] {
+		var actions []Action
+		if at.ev != nil {
+			s, actions = Step(s, at.now, at.ev)
+		}
+		text += fmt.Sprintf("\n\t%4d %T%+v → %v; %s", at.now, at.ev, at.ev, actions, s.Describe(at.now, 1))
 	}
 	return text
 }
@@ -43,80 +56,126 @@ func (n *node) String() string {
 // step returns the node after ev at time now, or the promise that broke.
 func (n *node) step(now Time, ev Event) (*node, error) {
 	s, actions := Step(n.s, now, ev)
-	next := &node{s: s, o: n.o.clone(), now: now, from: n, ev: ev, actions: actions}
+	next := &node{s: s, o: n.o.clone(), now: now, from: &trail{from: n.from, now: now, ev: ev}, actions: actions}
 	if err := next.o.observe(now, ev, actions, s); err != nil {
 		return nil, fmt.Errorf("%w%v", err, next)
 	}
 	return next, nil
 }
 
+// later returns n at a later time, nothing having happened.
+func (n *node) later(now Time) *node {
+	return &node{s: n.s, o: n.o, now: now, from: &trail{from: n.from, now: now}}
+}
+
 // news returns what may truly happen to the workers of n, and what would be late, doubled or impossible.
 func (n *node) news() (news, stale []Event) {
-	for i, w := range n.o.slots {
-		id := ID{i, w.incarnation}
-		is := func(may bool, ev Event) {
-			if may {
-				news = append(news, ev)
-			} else {
-				stale = append(stale, ev)
+	is := func(may bool, ev Event) {
+		if may {
+			news = append(news, ev)
+		} else {
+			stale = append(stale, ev)
+		}
+	}
+	for i := range n.o.slots {
+		slot := &n.o.slots[i]
+		for j := range slot.workers {
+			w := &slot.workers[j]
+			is(!w.spawned, Spawned{w.id, 1})
+			is(!w.spawned, SpawnFailed{ID: w.id})
+			is(!w.spawned, SpawnFailed{ID: w.id, Permanent: true})
+			is(!w.ready && !w.early && !w.stopWanted, Ready{w.id})
+			is(true, Exited{w.id, Exit{Code: 1}})
+			if !w.serves() || !n.o.runs() {
+				is(false, Replace{w.id, ReasonAge})
+				is(false, Replace{w.id, ReasonWatchdog})
 			}
 		}
-		is(w.live && !w.spawned, Spawned{id, 1})
-		is(w.live && !w.spawned, SpawnFailed{ID: id})
-		is(w.live && !w.spawned, SpawnFailed{ID: id, Permanent: true})
-		is(w.live && !w.ready && !w.early && !w.stopWanted, Ready{id})
-		is(w.live, Exited{id, Exit{Code: 1}})
-		before := ID{i, w.incarnation - 1}
-		stale = append(stale, Spawned{before, 1}, SpawnFailed{ID: before, Permanent: true}, Ready{before}, Exited{ID: before})
+		for _, nobody := range []ID{{i, slot.incarnation + 1}, {i, n.o.newestDead(i)}} {
+			stale = append(stale, Spawned{nobody, 1}, SpawnFailed{ID: nobody, Permanent: true}, Ready{nobody}, Exited{ID: nobody},
+				Replace{nobody, ReasonWatchdog})
+		}
 	}
-	if n.o.booted || n.o.stopping {
-		stale = append(stale, Boot{})
+	is(!n.o.booted && !n.o.stopping, Boot{})
+	if n.o.rolling() || !n.o.runs() {
+		is(false, RollOut{Reason: ReasonReload})
 	} else {
-		news = append(news, Boot{})
+		is(false, Scale{n.o.c.Workers})
 	}
 	return news, append(stale, Ready{ID{-1, 1}}, Exited{ID: ID{len(n.o.slots), 1}})
 }
 
+// newestDead returns the newest incarnation of slot i that does not live: with a live one on both sides if there is such.
+func (o *observer) newestDead(i int) int {
+	dead := o.slots[i].incarnation
+	for dead > 0 && o.worker(ID{i, dead}) != nil {
+		dead--
+	}
+	return dead
+}
+
+// rules are those of one exploration: a fleet's, and what people and limits may do beside Stop.
+type rules struct {
+	Config
+	calls   []Event  // RollOut, Scale, Quit, Kill
+	reasons []Reason // of Replace
+	jump    bool     // the clock may also jump far ahead, and news come at once then
+	lean    bool     // a process exists as soon as it is asked for, and no impossible news come
+}
+
+const jump Time = 1000 // far beyond every deadline
+
+// asks returns what people and limits may want at n.
+func (r rules) asks(n *node) []Event {
+	all := []Event{Tick{}, Stop{}}
+	for _, ev := range r.calls {
+		if _, is := ev.(RollOut); !is || n.o.runs() && !n.o.rolling() {
+			all = append(all, ev)
+		}
+	}
+	for i := range n.o.slots {
+		for j := range n.o.slots[i].workers {
+			for _, reason := range r.reasons {
+				if w := &n.o.slots[i].workers[j]; w.serves() && n.o.runs() {
+					all = append(all, Replace{w.id, reason})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// explored says how much there was.
+type explored struct{ states, steps, twoLive, twoReady int }
+
 // explore visits every reachable state and hands each to visit.
-func explore(c Config, visit func(*node) error) (states, steps int, err error) {
-	s := New(c)
-	root := &node{s: s, o: newObserver(s)}
+func explore(r rules, visit func(*node) error) (seen explored, err error) {
+	root := newNode(r.Config)
 	known := map[string]bool{root.key(): true}
 	for todo := []*node{root}; len(todo) > 0; {
 		n := todo[0]
-		todo = todo[1:]
+		todo[0], todo = nil, todo[1:]
 		before := n.key()
-		var found []*node
-		news, stale := n.news()
-		for _, at := range []Time{n.now, n.now + jump} {
-			tick, err := n.step(at, Tick{})
-			if err != nil {
-				return len(known), steps, err
-			}
-			found = append(found, tick)
-			for _, ev := range slices.Concat(news, []Event{Stop{}, Quit{}, Kill{}}) {
-				next, err := n.step(at, ev)
-				if err != nil {
-					return len(known), steps, err
-				}
-				found = append(found, next)
-			}
-		}
-		for _, ev := range stale {
-			s, actions := Step(n.s, n.now, ev)
-			if tick := found[0]; !slices.Equal(actions, tick.actions) || !reflect.DeepEqual(s, tick.s) {
-				return len(known), steps, fmt.Errorf("%T%v is not ignored: %v; %s%v", ev, ev, actions, s.Describe(n.now, 1), tick)
-			}
-		}
-		steps += len(stale) + len(found)
-		if n.now <= n.s.Next() { // the loop may be one unit late
-			found = append(found, &node{s: n.s, o: n.o, now: n.now + 1, from: n})
+		found, err := r.next(n)
+		if err != nil {
+			return seen, err
 		}
 		if n.key() != before {
-			return len(known), steps, fmt.Errorf("Step changed the state it was given: %v", n)
+			return seen, fmt.Errorf("Step changed the state it was given: %v", n)
+		}
+		stale := 0
+		if !r.lean {
+			if stale, err = ignored(n, found[0]); err != nil {
+				return seen, err
+			}
+		}
+		seen.steps += len(found) + stale
+		seen.count(n)
+		if n.now <= n.s.Next() { // the loop may be one unit late
+			found = append(found, n.later(n.now+1))
 		}
 		if err := visit(n); err != nil {
-			return len(known), steps, err
+			return seen, err
 		}
 		for _, next := range found {
 			if k := next.key(); !known[k] {
@@ -125,13 +184,73 @@ func explore(c Config, visit func(*node) error) (states, steps int, err error) {
 			}
 		}
 	}
-	return len(known), steps, nil
+	return seen, nil
+}
+
+func (seen *explored) count(n *node) {
+	seen.states++
+	for i := range n.o.slots {
+		if workers := n.o.slots[i].workers; len(workers) > 1 {
+			seen.twoLive++
+			if workers[0].serves() || workers[1].serves() {
+				seen.twoReady++
+			}
+		}
+	}
+}
+
+// next returns what may come of n by true news and wishes; the first is what a Tick makes of it.
+func (r rules) next(n *node) ([]*node, error) {
+	news, _ := n.news()
+	times := []Time{n.now}
+	if r.jump {
+		times = append(times, n.now+jump)
+	}
+	var found []*node
+	for _, at := range times {
+		for _, ev := range slices.Concat(r.asks(n), news) {
+			next, err := n.step(at, ev)
+			for r.lean && err == nil && next.o.unspawned() != (ID{}) {
+				next, err = next.step(at, Spawned{next.o.unspawned(), 1})
+			}
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, next)
+		}
+	}
+	return found, nil
+}
+
+// unspawned returns a worker that was asked for and not Spawned, or nobody.
+func (o *observer) unspawned() ID {
+	for i := range o.slots {
+		for _, w := range o.slots[i].workers {
+			if !w.spawned {
+				return w.id
+			}
+		}
+	}
+	return ID{}
+}
+
+// ignored checks that news that cannot be true does what a Tick does, and returns how much there was.
+func ignored(n, tick *node) (int, error) {
+	_, stale := n.news()
+	for _, ev := range stale {
+		s, actions := Step(n.s, n.now, ev)
+		if !slices.Equal(actions, tick.actions) || !reflect.DeepEqual(s, tick.s) {
+			return 0, fmt.Errorf("%T%v is not ignored: %v; %s%v", ev, ev, actions, s.Describe(n.now, 1), tick)
+		}
+	}
+	return len(stale), nil
 }
 
 // key returns what distinguishes n: everything that can still matter, with times relative to now and those that are past
-// alike. Counters that only grow are left out, and a slot's failures count by the wait that the next one brings.
+// alike. Counters that only grow are left out, a slot's failures count by the wait that the next one brings, and epochs by
+// whether they are older than the roll's. What the observer knows beyond that it has just compared with the state.
 func (n *node) key() string {
-	b := make([]byte, 0, 128)
+	b := make([]byte, 0, 96)
 	num := func(v int) { b = append(b, byte(v)) }
 	flag := func(vs ...bool) {
 		bits := 0
@@ -152,41 +271,39 @@ func (n *node) key() string {
 			num(int(max(0, t-n.now)))
 		}
 	}
-	s, o, c := &n.s, &n.o, n.s.Config
+	s, c := &n.s, n.s.Config
 	num(int(s.Phase))
-	flag(s.Quick, s.Outcome.Result == Failed, o.booted, o.everReady, o.stopping, o.finished, o.failed, o.quits > 0)
-	if !o.stopping {
+	num(c.Workers)
+	flag(s.Quick, s.Outcome.Result == Failed, s.Roll.Proven, s.Roll.Slots != nil)
+	if runs := s.Phase != Stopping && s.Phase != Stopped; runs {
 		num(s.FailedStarts)
-		num(o.row)
+		num(c.Surge)
+		if s.Roll.Reason != ReasonNone {
+			num(int(s.Roll.Reason))
+			num(s.Roll.Workers)
+			num(s.Roll.Failures)
+			num(s.Roll.Before.Workers)
+			num(s.Roll.Before.Surge)
+		}
+		for i := range s.Slots {
+			slot := &s.Slots[i]
+			due(slot.RetryAt)
+			due(slot.Paced)
+			num(int(c.backoff(slot.Failures + 1)))
+			flag(c.Surge == 0 && slot.Failures > 0, s.Roll.Reason != ReasonNone && slot.Epoch < s.Roll.Target)
+		}
 	}
 	for i := range s.Slots {
-		slot, w := &s.Slots[i], &o.slots[i]
-		due(slot.RetryAt)
+		slot := &s.Slots[i]
+		num(len(slot.Workers))
 		for _, w := range slot.Workers {
 			num(int(w.Phase))
-			num(slot.NextIncarnation - w.ID.Incarnation)
 			num(int(w.Reason))
+			num(int(w.Wanted))
 			due(w.Deadline)
-			flag(w.PID != 0, w.EarlyReady, w.Killed)
-		}
-		flag(w.live, w.spawned, w.early, w.ready, w.stopWanted, w.stopSent, w.killWanted, w.kills > 0)
-		num(int(w.reason))
-		if !o.stopping {
-			num(int(c.backoff(slot.Failures + 1)))
-			num(int(c.backoff(w.failures + 1)))
-		}
-		switch {
-		case !w.live:
-			due(w.notBefore)
-			due(w.notAfter)
-		case w.stopWanted:
-			due(w.killAt)
-		case !w.ready:
-			due(w.startBy)
-		}
-		if w.live && !o.stopping {
-			due(slot.LastSpawn + c.MinRespawn)
-			due(w.spawnAt + c.MinRespawn)
+			seen := n.o.worker(w.ID)
+			flag(w.PID != 0, w.EarlyReady, w.Killed, s.Roll.Reason != ReasonNone && w.Epoch < s.Roll.Target,
+				seen.stopSent, seen.killWanted, seen.kills > 0)
 		}
 	}
 	return string(b)

@@ -4,18 +4,17 @@
 package fleet
 
 import (
-	"fmt"
 	"math"
 	"slices"
 )
 
-// This file holds the observer: it sees what a fleet is told and what it asks for, knows the promises of doc.go, and says
-// whether a step keeps them. It looks at a State only to compare it with what it has seen. The explorer and the random
-// test share it.
+// This file holds the observer's memory: it sees what a fleet is told and, by the promises of doc.go alone, knows what is
+// wanted of each worker. What judge_test.go makes of it is whether a step keeps the promises. The explorer, the stories and
+// the random test share it.
 
 type observer struct {
-	c         Config
-	slots     []seen
+	c         Config // the rules in force
+	slots     []seenSlot
 	booted    bool
 	everReady bool
 	stopping  bool
@@ -23,92 +22,115 @@ type observer struct {
 	failed    bool
 	quits     int
 	row       int // failed starts in a row while nobody was ready
+	epoch     int // of starts outside of a roll
+	epochs    int
+	roll      seenRoll
+	mustEnd   *RollEnded // a roll has failed: Result, Epoch and Last of what must be told
+	lastRoll  Result     // of the latest roll that ended
 	spawns    int64
 	exits     [reasons]int64
 }
 
-// seen is what the observer knows of one slot and its live worker.
-type seen struct {
-	live, spawned, early, ready, stopWanted, stopSent, killWanted bool
+type seenRoll struct {
+	reason                    Reason // ReasonNone: there is none
+	slots                     []int
+	target, workers, failures int
+	proven                    bool
+	before                    Config
+}
 
-	incarnation         int
-	kills               int
-	reason              Reason // of the exit to come, if asked for
-	spawnAt             Time   // of the newest incarnation
-	startBy             Time   // start deadline
-	killAt              Time   // when KILL is due, first or again
+// seenSlot is what the observer knows of one slot.
+type seenSlot struct {
+	workers             []seen // live ones, oldest first
+	incarnation         int    // the newest
 	failures            int
-	notBefore, notAfter Time // when the next start may and must come
+	epoch               int  // the newest that has been ready
+	paced               Time // the latest start, and RespawnEvery for each one before that came early
+	notBefore, notAfter Time // when the next start may and must come, if one is wanted
+}
+
+// seen is what the observer knows of one live worker.
+type seen struct {
+	id                                                      ID
+	epoch                                                   int
+	spawned, early, ready, stopWanted, stopSent, killWanted bool
+
+	kills   int
+	wanted  Reason // why it alone is to be replaced
+	reason  Reason // of the exit to come, if it is to stop
+	startBy Time   // start deadline
+	killAt  Time   // when KILL is due, first or again
 }
 
 func newObserver(s State) observer {
-	return observer{c: s.Config, slots: make([]seen, len(s.Slots))}
+	return observer{c: s.Config, slots: make([]seenSlot, len(s.Slots)), epoch: 1, epochs: 1}
 }
 
 func (o observer) clone() observer {
 	o.slots = slices.Clone(o.slots)
+	for i := range o.slots {
+		o.slots[i].workers = slices.Clone(o.slots[i].workers)
+	}
 	return o
 }
 
-// worker returns the live worker's slot if the news can be about it.
+// worker returns the live worker that news is about, or nil.
 func (o *observer) worker(id ID) *seen {
 	if id.Slot < 0 || id.Slot >= len(o.slots) {
 		return nil
 	}
-	if w := &o.slots[id.Slot]; w.live && w.incarnation == id.Incarnation {
-		return w
+	for i := range o.slots[id.Slot].workers {
+		if w := &o.slots[id.Slot].workers[i]; w.id == id {
+			return w
+		}
 	}
 	return nil
 }
 
+func (w *seen) serves() bool { return w.ready && !w.stopWanted }
+func (w *seen) starts() bool { return !w.ready && !w.stopWanted }
+
 func (o *observer) count(is func(*seen) bool) int {
 	n := 0
 	for i := range o.slots {
-		if o.slots[i].live && is(&o.slots[i]) {
+		n += o.slots[i].count(is)
+	}
+	return n
+}
+
+func (s *seenSlot) count(is func(*seen) bool) int {
+	n := 0
+	for i := range s.workers {
+		if is(&s.workers[i]) {
 			n++
 		}
 	}
 	return n
 }
 
-func (o *observer) ready() int {
-	return o.count(func(w *seen) bool { return w.ready && !w.stopWanted })
+func (o *observer) live() int     { return o.count(func(*seen) bool { return true }) }
+func (o *observer) ready() int    { return o.count((*seen).serves) }
+func (o *observer) starting() int { return o.count((*seen).starts) }
+func (o *observer) runs() bool    { return o.booted && !o.stopping }
+func (o *observer) rolling() bool { return o.roll.reason != ReasonNone }
+
+func (o *observer) rolls(i int) bool {
+	return o.rolling() && i < o.roll.workers && (o.roll.slots == nil || slices.Contains(o.roll.slots, i))
 }
 
-func (o *observer) starting() int {
-	return o.count(func(w *seen) bool { return !w.ready && !w.stopWanted })
+// replacing returns why a worker is to be replaced.
+func (o *observer) replacing(w *seen) Reason {
+	if o.rolls(w.id.Slot) && w.epoch < o.roll.target && w.wanted != ReasonWatchdog {
+		return o.roll.reason
+	}
+	return w.wanted
 }
 
-// observe takes in one step and returns the first promise that it breaks.
-func (o *observer) observe(now Time, ev Event, actions []Action, s State) error {
-	if o.finished && len(actions) > 0 {
-		return fmt.Errorf("%v after Finish", actions)
+// want notes that a worker is to be asked to stop.
+func (o *observer) want(now Time, w *seen, reason Reason) {
+	if !w.stopWanted {
+		w.stopWanted, w.reason, w.killAt = true, reason, now+o.c.StopTimeout
 	}
-	if !o.finished {
-		o.told(now, ev)
-		o.timePassed(now)
-	}
-	for i, a := range actions {
-		var err error
-		switch a := a.(type) {
-		case Spawn:
-			err = o.spawn(now, a)
-		case Signal:
-			err = o.signal(now, ev, a)
-		case Finish:
-			if i != len(actions)-1 {
-				return fmt.Errorf("%v after Finish", actions[i+1:])
-			}
-			err = o.finish(a)
-		}
-		if err != nil {
-			return fmt.Errorf("%v: %w", a, err)
-		}
-	}
-	if err := o.nothingLeft(now); err != nil {
-		return err
-	}
-	return o.agree(now, s)
 }
 
 // told learns from an event, if it is true news.
@@ -125,23 +147,31 @@ func (o *observer) told(now Time, ev Event) {
 		if w := o.worker(ev.ID); w != nil && !w.spawned {
 			w.spawned = true
 			if w.early {
-				o.becameReady(w)
+				o.becameReady(now, w)
 			}
 		}
 	case Ready:
 		if w := o.worker(ev.ID); w != nil && w.spawned {
-			o.becameReady(w)
+			o.becameReady(now, w)
 		} else if w != nil && !w.stopWanted {
 			w.early = true
 		}
 	case SpawnFailed:
 		if w := o.worker(ev.ID); w != nil && !w.spawned {
-			o.died(now, w, ReasonSpawnFailed, ev.Permanent)
+			o.died(now, *w, ReasonSpawnFailed, ev.Permanent)
 		}
 	case Exited:
 		if w := o.worker(ev.ID); w != nil {
-			o.died(now, w, ReasonCrash, false)
+			o.died(now, *w, ReasonCrash, false)
 		}
+	case Replace:
+		if w := o.worker(ev.ID); w != nil && w.serves() && (w.wanted == ReasonNone || ev.Reason == ReasonWatchdog) {
+			w.wanted = ev.Reason
+		}
+	case RollOut:
+		o.rollBegins(now, ev)
+	case Scale:
+		o.scale(now, ev.Workers)
 	case Stop:
 		o.stopAll(now, o.c.StopTimeout)
 	case Quit:
@@ -155,203 +185,113 @@ func (o *observer) told(now Time, ev Event) {
 	}
 }
 
-func (o *observer) becameReady(w *seen) {
+func (o *observer) becameReady(now Time, w *seen) {
 	if w.stopWanted || w.ready {
 		return
 	}
-	w.ready, w.failures = true, 0
+	w.ready = true
+	slot := &o.slots[w.id.Slot]
+	slot.failures, slot.notBefore, slot.notAfter = 0, now, now
+	slot.epoch = max(slot.epoch, w.epoch)
 	o.row, o.everReady = 0, true
+	if o.rolling() && w.epoch == o.roll.target {
+		o.roll.proven, o.roll.failures = true, 0
+	}
+	for i := range slot.workers {
+		if old := &slot.workers[i]; old.id != w.id && old.serves() {
+			o.want(now, old, o.replacing(old))
+		}
+	}
 }
 
-func (o *observer) died(now Time, w *seen, unasked Reason, permanent bool) {
+func (o *observer) died(now Time, w seen, unasked Reason, permanent bool) {
+	slot := &o.slots[w.id.Slot]
+	slot.workers = slices.DeleteFunc(slot.workers, func(other seen) bool { return other.id == w.id })
 	reason := unasked
 	if w.stopWanted {
 		reason = w.reason
 	}
 	o.exits[reason]++
-	wasReady := w.ready
-	*w = seen{incarnation: w.incarnation, spawnAt: w.spawnAt, failures: w.failures}
 	switch {
 	case o.stopping:
-	case wasReady:
-		w.notBefore = max(now, w.spawnAt+o.c.MinRespawn)
-		w.notAfter = w.notBefore
+	case !w.stopWanted && w.ready: // a crash
+		slot.notBefore = max(now, slot.paced-Time(o.c.RespawnBurst)*o.c.RespawnEvery)
+		slot.notAfter = slot.notBefore
+	case w.stopWanted && reason != ReasonStartTimeout: // what the slot waits for beside, it goes on waiting for
+		slot.notBefore, slot.notAfter = max(now, slot.notBefore), max(now, slot.notAfter)
 	default:
-		w.failures++
-		wait := Time(min(float64(o.c.BackoffMin)*math.Pow(2, float64(w.failures-1)), float64(o.c.BackoffMax)))
-		w.notBefore, w.notAfter = now+wait, now+wait+wait/10
-		if o.ready() > 0 {
-			return
-		}
-		o.row++
-		if o.row >= o.c.GiveUpAfter || permanent && reason == ReasonSpawnFailed && !o.everReady {
+		slot.failures++
+		wait := Time(min(float64(o.c.BackoffMin)*math.Pow(2, float64(slot.failures-1)), float64(o.c.BackoffMax)))
+		slot.notBefore, slot.notAfter = now+wait, now+wait+wait/10
+		o.startFailed(now, w, permanent && reason == ReasonSpawnFailed, reason == ReasonStartTimeout)
+	}
+}
+
+// startFailed charges a failed start to the fleet and to the roll.
+func (o *observer) startFailed(now Time, w seen, permanent, late bool) {
+	if o.ready() == 0 {
+		if o.row++; o.row >= o.c.GiveUpAfter || permanent && !o.everReady {
 			o.failed = true
 			o.stopAll(now, o.c.StopTimeout)
+			if o.mustEnd != nil {
+				o.mustEnd.Last = w.id
+			}
+			return
+		}
+	}
+	if o.rolling() && w.epoch == o.roll.target {
+		if o.roll.failures++; permanent || late || o.roll.failures >= o.c.RollFailures {
+			o.rollFails(now, w.id)
 		}
 	}
 }
 
 func (o *observer) stopAll(now, timeout Time) {
-	o.stopping = true
+	o.stops()
 	for i := range o.slots {
-		w := &o.slots[i]
-		switch {
-		case !w.live || w.kills > 0:
-		case w.stopWanted:
-			w.killAt = min(w.killAt, now+timeout)
-		default:
-			w.stopWanted, w.reason, w.killAt = true, ReasonStop, now+timeout
+		for j := range o.slots[i].workers {
+			w := &o.slots[i].workers[j]
+			switch {
+			case w.kills > 0:
+			case w.stopWanted:
+				w.killAt = min(w.killAt, now+timeout)
+			default:
+				w.stopWanted, w.reason, w.killAt = true, ReasonStop, now+timeout
+			}
 		}
 	}
 }
 
 func (o *observer) killAll(now Time) {
-	o.stopping = true
+	o.stops()
 	for i := range o.slots {
-		w := &o.slots[i]
-		if !w.live || w.kills > 0 {
-			continue
+		for j := range o.slots[i].workers {
+			w := &o.slots[i].workers[j]
+			if w.kills > 0 {
+				continue
+			}
+			if !w.stopWanted {
+				w.stopWanted, w.reason = true, ReasonStop
+			}
+			w.killWanted, w.killAt = true, now
 		}
-		if !w.stopWanted {
-			w.stopWanted, w.reason = true, ReasonStop
-		}
-		w.killWanted, w.killAt = true, now
+	}
+}
+
+func (o *observer) stops() {
+	o.stopping = true
+	if o.rolling() {
+		o.roll, o.mustEnd = seenRoll{}, &RollEnded{Result: Failed, Epoch: o.epoch}
 	}
 }
 
 // timePassed learns what the time alone calls for.
 func (o *observer) timePassed(now Time) {
 	for i := range o.slots {
-		w := &o.slots[i]
-		if w.live && !w.ready && !w.stopWanted && w.startBy <= now {
-			w.stopWanted, w.reason, w.killAt = true, ReasonStartTimeout, now+o.c.StopTimeout
-		}
-		if w.live && w.stopWanted && w.killAt <= now && w.reason == ReasonStop && !w.killWanted && w.kills == 0 {
-			w.reason = ReasonStopTimeout
+		for j := range o.slots[i].workers {
+			if w := &o.slots[i].workers[j]; w.starts() && w.startBy <= now {
+				o.want(now, w, ReasonStartTimeout)
+			}
 		}
 	}
-}
-
-func (o *observer) spawn(now Time, a Spawn) error {
-	w := &o.slots[a.ID.Slot]
-	switch {
-	case !o.booted:
-		return fmt.Errorf("before Boot")
-	case o.stopping:
-		return fmt.Errorf("after a stop or give-up")
-	case w.live:
-		return fmt.Errorf("incarnation %d of the slot lives", w.incarnation)
-	case a.ID.Incarnation != w.incarnation+1:
-		return fmt.Errorf("incarnation after %d", w.incarnation)
-	case now < w.notBefore:
-		return fmt.Errorf("%v too early", w.notBefore-now)
-	case o.starting() >= o.c.MaxStarting:
-		return fmt.Errorf("%d are starting already", o.starting())
-	}
-	for i, other := range o.slots {
-		if !other.live && other.notAfter < w.notBefore {
-			return fmt.Errorf("slot %d was due before", i)
-		}
-	}
-	*w = seen{live: true, incarnation: a.ID.Incarnation, failures: w.failures, spawnAt: now, startBy: now + o.c.StartTimeout}
-	o.spawns++
-	return nil
-}
-
-func (o *observer) signal(now Time, ev Event, a Signal) error {
-	w := o.worker(a.ID)
-	switch {
-	case w == nil:
-		return fmt.Errorf("to a worker that does not live")
-	case !w.stopWanted:
-		return fmt.Errorf("to a worker that nobody wants to stop")
-	case a.Kind == SignalStop && !w.spawned:
-		return fmt.Errorf("before Spawned")
-	case a.Kind == SignalStop && w.stopSent:
-		return fmt.Errorf("a second time")
-	case a.Kind == SignalStop && w.kills > 0:
-		return fmt.Errorf("after KILL")
-	case a.Kind == SignalStop:
-		w.stopSent = true
-		return nil
-	}
-	if spawned, ok := ev.(Spawned); ok && spawned.ID == a.ID && w.kills > 0 && now < w.killAt {
-		w.kills++ // an earlier KILL may have found no process; this one moves no deadline
-		return nil
-	}
-	if now < w.killAt {
-		return fmt.Errorf("%v too early", w.killAt-now)
-	}
-	w.kills++
-	w.killAt = now + o.c.KillEvery
-	return nil
-}
-
-func (o *observer) finish(a Finish) error {
-	live := o.count(func(*seen) bool { return true })
-	switch {
-	case o.finished:
-		return fmt.Errorf("a second time")
-	case live > 0:
-		return fmt.Errorf("while %d live", live)
-	case !o.stopping:
-		return fmt.Errorf("without a stop or give-up")
-	case (a.Result == Failed) != o.failed:
-		return fmt.Errorf("want failed=%v", o.failed)
-	case o.failed && (a.Reason == "" || a.Last.Incarnation == 0):
-		return fmt.Errorf("without a reason or a last worker")
-	}
-	o.finished = true
-	return nil
-}
-
-// nothingLeft returns what should have been done by now and was not.
-func (o *observer) nothingLeft(now Time) error {
-	if o.stopping && !o.finished && o.count(func(*seen) bool { return true }) == 0 {
-		return fmt.Errorf("no Finish although nothing lives")
-	}
-	for i := range o.slots {
-		w := &o.slots[i]
-		switch {
-		case w.live && w.stopWanted && w.spawned && !w.stopSent && w.kills == 0:
-			return fmt.Errorf("worker %d was not asked to stop", i)
-		case w.live && w.stopWanted && w.killAt <= now:
-			return fmt.Errorf("worker %d got no KILL", i)
-		case !w.live && o.booted && !o.stopping && w.notAfter <= now && o.starting() < o.c.MaxStarting:
-			return fmt.Errorf("slot %d was not started", i)
-		}
-	}
-	return nil
-}
-
-// agree compares the state with what was seen.
-func (o *observer) agree(now Time, s State) error {
-	phase := Starting
-	switch {
-	case o.finished:
-		phase = Stopped
-	case o.stopping:
-		phase = Stopping
-	case !o.booted:
-		phase = Idle
-	case o.everReady:
-		phase = Running
-	}
-	live, stopping := o.count(func(*seen) bool { return true }), o.count(func(w *seen) bool { return w.stopWanted })
-	switch {
-	case s.Phase != phase:
-		return fmt.Errorf("the fleet says %v, it is %v", s.Phase, phase)
-	case s.Next() <= now:
-		return fmt.Errorf("Next is %v, now is %v: the loop would spin", s.Next(), now)
-	case s.Live() != live || s.Count(WorkerReady) != o.ready() || s.Count(WorkerStopping) != stopping:
-		return fmt.Errorf("the state says %q, seen were %d live, %d ready, %d stopping",
-			s.Describe(now, 1), live, o.ready(), stopping)
-	case s.Exits != o.exits:
-		return fmt.Errorf("exits by reason are %v, seen were %v", s.Exits, o.exits)
-	case s.Spawns != o.spawns:
-		return fmt.Errorf("%d spawns counted, %d seen", s.Spawns, o.spawns)
-	case s.FailedStarts > 0 && o.ready() > 0:
-		return fmt.Errorf("%d failed starts are charged while a worker is ready", s.FailedStarts)
-	}
-	return nil
 }

@@ -4,193 +4,106 @@
 package fleet
 
 import (
-	"fmt"
+	"runtime/debug"
+	"slices"
 	"testing"
 )
 
-// This file runs the explorer with its observer, and asks at every reachable state what becomes of the fleet if the world
-// behaves in one way from there on: that it always ends when it should, gives up when it should, and recovers.
+// This file says which fleets the explorer explores, each under the observer and, from a part of the states, into its
+// futures.
+
+// exploration is one fleet, what happens to it beside news and Stop, and how much is looked at.
+type exploration struct {
+	name string
+	rules
+	futures int  // they are run at each how many-th state
+	race    bool // small enough for the race detector
+}
 
 func TestEveryReachableStateKeepsThePromises(t *testing.T) {
-	rich := Config{
-		StartTimeout: 5, StopTimeout: 4, QuickTimeout: 2, KillEvery: 3,
-		BackoffMin: 2, BackoffMax: 7, MinRespawn: 6, GiveUpAfter: 4,
-	}
-	small := Config{
-		StartTimeout: 2, StopTimeout: 2, QuickTimeout: 1, KillEvery: 1,
-		BackoffMin: 1, BackoffMax: 2, MinRespawn: 2, GiveUpAfter: 2,
-	}
-	for _, c := range []struct {
-		Config
-		slots, atOnce int
-	}{{rich, 1, 1}, {small, 2, 1}, {small, 2, 2}} {
-		c.Workers, c.MaxStarting = c.slots, c.atOnce
-		t.Run(fmt.Sprintf("%d slots, %d at once", c.slots, c.atOnce), func(t *testing.T) {
-			if raceEnabled && c.slots > c.atOnce {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // a quarter faster
+	for _, e := range explorations() {
+		t.Run(e.name, func(t *testing.T) {
+			if raceEnabled && !e.race {
 				t.Skip("left to the run without the race detector")
 			}
-			runs := 0
-			states, steps, err := explore(c.Config, func(n *node) error {
-				if raceEnabled && c.slots > 1 {
+			states, runs := 0, 0
+			seen, err := explore(e.rules, func(n *node) error {
+				if states++; states%e.futures != 0 {
 					return nil
 				}
-				for _, f := range futures(c.Config) {
-					if !f.applies(n) {
-						continue
-					}
-					runs++
-					if err := f.run(n); err != nil {
-						return err
-					}
-				}
-				return nil
+				did, err := runFutures(n)
+				runs += did
+				return err
 			})
-			t.Logf("%d states, %d steps, %d futures", states, steps, runs)
+			t.Logf("%+v, %d futures", seen, runs)
 			if err != nil {
 				t.Fatal(err)
+			}
+			isRoll := func(ev Event) bool { _, is := ev.(RollOut); return is }
+			replaces := len(e.reasons) > 0 || slices.ContainsFunc(e.calls, isRoll)
+			if e.Surge > 0 && replaces && seen.twoReady == 0 {
+				t.Error("no state with a ready worker and another beside it was seen")
 			}
 		})
 	}
 }
 
-// world says what happens at once to a live worker, nil for nothing; kills counts the KILLs since the future began.
-type world func(id ID, w *seen, kills int) Event
-
-func exit(id ID) Event { return Exited{ID: id, Exit: Exit{Code: 1}} }
-
-// stubborn workers start, are never ready, ignore the stop signal and survive the first KILL (a process in D state).
-func stubborn(id ID, w *seen, kills int) Event {
-	switch {
-	case kills > 1:
-		return exit(id)
-	case !w.spawned:
-		return Spawned{id, 1}
+func explorations() []exploration {
+	slow := Config{
+		StartTimeout: 3, StopTimeout: 2, QuickTimeout: 1, KillEvery: 1,
+		BackoffMin: 1, BackoffMax: 2, RespawnEvery: 2, RespawnBurst: 1, GiveUpAfter: 3, RollFailures: 2,
 	}
-	return nil
-}
-
-// hung processes never get as far as exec, and survive the first KILL.
-func hung(id ID, w *seen, kills int) Event {
-	switch {
-	case kills > 1 && w.spawned:
-		return exit(id)
-	case kills > 1:
-		return SpawnFailed{ID: id}
+	brisk := Config{
+		StartTimeout: 2, StopTimeout: 1, QuickTimeout: 1, KillEvery: 1,
+		BackoffMin: 1, BackoffMax: 2, RespawnEvery: 1, RespawnBurst: 1, GiveUpAfter: 3, RollFailures: 2,
 	}
-	return nil
-}
-
-func polite(id ID, w *seen, _ int) Event {
-	switch {
-	case w.stopSent || w.kills > 0:
-		return exit(id)
-	case !w.spawned:
-		return Spawned{id, 1}
+	quick := Config{
+		StartTimeout: 1, StopTimeout: 1, QuickTimeout: 1, KillEvery: 1,
+		BackoffMin: 1, BackoffMax: 1, RespawnEvery: 1, GiveUpAfter: 2, RollFailures: 1,
 	}
-	return nil
-}
+	noTime := quick
+	noTime.StopTimeout, noTime.GiveUpAfter, noTime.RollFailures = 0, 3, 2
 
-func good(id ID, w *seen, kills int) Event {
-	if w.spawned && !w.ready && !w.stopWanted {
-		return Ready{id}
+	of := func(c Config, slots, starting, surge int) Config {
+		c.Workers, c.MaxStarting, c.Surge = slots, starting, surge
+		return c
 	}
-	return polite(id, w, kills)
-}
-
-func cannotSpawn(id ID, w *seen, _ int) Event {
-	if !w.spawned {
-		return SpawnFailed{ID: id}
+	reload := RollOut{Reason: ReasonReload}
+	one := RollOut{Reason: ReasonRestart, Slots: []int{1}}
+	to := func(c Config, slots, surge int) RollOut {
+		c = of(c, slots, slots, surge)
+		return RollOut{Reason: ReasonReload, Config: &c}
 	}
-	return exit(id)
-}
+	type calls = []Event
+	type reasons = []Reason
+	limits := reasons{ReasonAge, ReasonWatchdog}
+	all := calls{Quit{}, Kill{}, reload, Scale{0}, Scale{1}}
 
-func diesAtOnce(id ID, w *seen, _ int) Event {
-	if !w.spawned {
-		return Spawned{id, 1}
+	return []exploration{
+		// One slot with everything; two as long as nobody replaces anything.
+		{"1 slot", rules{Config: of(quick, 1, 1, 1), calls: all[1:], reasons: limits}, 16, false},
+		{"1 slot, slow", rules{Config: of(slow, 1, 1, 1), calls: all, reasons: limits, jump: true, lean: true}, 16, true},
+		{"1 slot, surge 0", rules{Config: of(quick, 1, 1, 0), calls: all[:3], reasons: limits, jump: true}, 1, true},
+		{"2 slots, 1 starts", rules{Config: of(quick, 2, 1, 1), calls: all[:2], jump: true}, 8, false},
+		{"2 slots, 2 start", rules{Config: of(quick, 2, 2, 1), calls: all[:2], jump: true}, 8, false},
+
+		// Two slots, each with a part of what replaces workers.
+		{"rolls", rules{Config: of(brisk, 2, 1, 1), calls: calls{reload, one}, lean: true}, 16, true},
+		{"rolls, surge 0", rules{Config: of(brisk, 2, 2, 0), calls: calls{reload, one}, reasons: limits, lean: true}, 8, true},
+		{"rolls, surge 2", rules{Config: of(quick, 2, 2, 2), calls: calls{reload}, reasons: limits[:1], lean: true}, 16, false},
+		{"rolls, limits", rules{Config: of(quick, 2, 2, 1), calls: calls{reload}, reasons: limits, lean: true}, 16, false},
+		{"limits", rules{Config: of(brisk, 2, 2, 1), reasons: limits, lean: true}, 16, false},
+		{"scale", rules{Config: of(quick, 2, 2, 1), calls: calls{reload, Scale{1}, Scale{2}}, lean: true}, 8, false},
+		{"new rules", rules{
+			Config: of(quick, 1, 2, 1), calls: calls{to(quick, 1, 0), to(quick, 2, 1), Scale{1}}, reasons: limits[:1], lean: true,
+		}, 32, false},
+		{"new rules, surge 0", rules{
+			Config: of(quick, 2, 2, 0), calls: calls{to(brisk, 1, 0), to(quick, 2, 0)}, reasons: reasons{ReasonMemory}, lean: true,
+		}, 8, false},
+		{"no time to stop", rules{
+			Config: of(noTime, 2, 2, 1), calls: calls{reload, Scale{1}, Scale{2}}, reasons: limits[1:], lean: true,
+		}, 32, false},
+		{"no time to stop, surge 0", rules{Config: of(noTime, 2, 2, 0), calls: calls{reload}, reasons: limits, lean: true}, 8, true},
 	}
-	return exit(id)
-}
-
-// neverReady are stubborn workers in place of those that were ready and die now.
-func neverReady(id ID, w *seen, kills int) Event {
-	if w.ready {
-		return exit(id)
-	}
-	return stubborn(id, w, kills)
-}
-
-// future is one way in which things may go on, and what must come of it within a time.
-type future struct {
-	name    string
-	first   Event
-	world   world
-	applies func(*node) bool
-	within  Time
-	goal    func(*observer) bool
-}
-
-func futures(c Config) []future {
-	over := func(o *observer) bool { return o.finished }
-	gaveUp := func(o *observer) bool { return o.finished && o.failed }
-	allReady := func(o *observer) bool { return o.ready() == len(o.slots) }
-	notOver := func(n *node) bool { return !n.o.finished }
-	runs := func(n *node) bool { return n.o.booted && !n.o.stopping }
-	hopeful := func(n *node) bool { // starts that have run out of time will still be charged
-		lost := n.o.count(func(w *seen) bool { return w.stopWanted || !w.ready && w.startBy <= n.now })
-		return runs(n) && n.o.row+lost < c.GiveUpAfter
-	}
-
-	kill := 2 * c.KillEvery // until the second KILL, if the first was sent already
-	stop := c.KillEvery + max(c.StopTimeout, c.KillEvery)
-	quit := c.KillEvery + max(c.QuickTimeout, c.KillEvery)
-	start := c.StartTimeout + c.StopTimeout + kill + c.BackoffMax + c.BackoffMax/10 + c.MinRespawn // worst, with the wait for the next
-	fail := Time(c.GiveUpAfter+1)*start + stop
-
-	return []future{
-		{"Stop, stubborn workers", Stop{}, stubborn, notOver, stop, over},
-		{"Stop, hung spawns", Stop{}, hung, notOver, stop, over},
-		{"Stop, polite workers", Stop{}, polite, notOver, 0, over},
-		{"Quit, stubborn workers", Quit{}, stubborn, notOver, quit, over},
-		{"Kill, hung spawns", Kill{}, hung, notOver, kill, over},
-		{"nothing can be spawned", Tick{}, cannotSpawn, runs, fail, gaveUp},
-		{"all die at once", Tick{}, diesAtOnce, runs, fail, gaveUp},
-		{"none gets ready", Tick{}, neverReady, runs, fail, gaveUp},
-		{"all is well again", Tick{}, good, hopeful, start, allReady},
-	}
-}
-
-func (f future) run(from *node) error {
-	base := from.o.slots
-	n, err := from.step(from.now, f.first)
-	for err == nil {
-		if f.goal(&n.o) {
-			return nil
-		}
-		now, ev := n.now, f.happens(n, base)
-		if ev == nil {
-			now, ev = n.s.Next(), Tick{}
-		}
-		if now > from.now+f.within {
-			return fmt.Errorf("%s: not there after %v%v", f.name, f.within, n)
-		}
-		n, err = n.step(now, ev)
-	}
-	return fmt.Errorf("%s: %w", f.name, err)
-}
-
-func (f future) happens(n *node, base []seen) Event {
-	for i := range n.o.slots {
-		w := &n.o.slots[i]
-		if !w.live {
-			continue
-		}
-		kills := w.kills
-		if w.incarnation == base[i].incarnation {
-			kills -= base[i].kills
-		}
-		if ev := f.world(ID{i, w.incarnation}, w, kills); ev != nil {
-			return ev
-		}
-	}
-	return nil
 }

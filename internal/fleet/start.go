@@ -3,15 +3,66 @@
 
 package fleet
 
+import "slices"
+
 // This file holds when a slot starts a worker: who goes first, and how long a failed one waits.
+
+// Due returns when slot i wants its next start, or Never: a slot without a worker that serves or is about to, or one whose
+// worker is to be replaced. Where one starts too slowly its end comes first, and then a wait. Whether there is a place
+// then is another matter.
+func (s State) Due(i int) Time {
+	if !s.active() || i >= s.Config.Workers {
+		return Never
+	}
+	for _, w := range s.Slots[i].Workers {
+		switch w.Phase {
+		case WorkerSpawning, WorkerStarting:
+			return Never
+		case WorkerReady:
+			if s.Config.Surge == 0 || s.Replacing(w) == ReasonNone {
+				return Never
+			}
+		case WorkerStopping:
+			if w.Reason == ReasonStartTimeout {
+				return Never
+			}
+		}
+	}
+	return s.Slots[i].RetryAt
+}
+
+// mayStart tells whether there is a place for one more worker in slot i.
+func (s State) mayStart(i int) bool {
+	if s.starting() >= s.Config.MaxStarting {
+		return false
+	}
+	workers := s.Slots[i].Workers
+	switch {
+	case len(workers) == 0:
+		return true
+	case len(workers) > 1:
+		return false
+	case s.recycled(workers[0]):
+		return s.extra() == 0 && s.Config.Surge > 0 // one at a time
+	}
+	return s.extra() < s.Config.Surge
+}
+
+// extra returns how many processes there are beyond one in each slot.
+func (s State) extra() int {
+	n := 0
+	for i := range s.Slots {
+		n += len(s.Slots[i].Workers)
+		if i < s.Config.Workers && len(s.Slots[i].Workers) > 0 {
+			n--
+		}
+	}
+	return n
+}
 
 // startDue starts slots that are due while there are places.
 func (t *step) startDue() {
-	for free := t.Config.MaxStarting - t.starting(); free > 0; free-- {
-		i := t.firstDue(t.now)
-		if i < 0 {
-			return
-		}
+	for i := t.firstDue(t.now); i >= 0; i = t.firstDue(t.now) {
 		t.start(i)
 	}
 }
@@ -23,23 +74,41 @@ func (t *step) start(i int) {
 	if id.Incarnation > 1 {
 		slot.Respawns++
 	}
-	slot.RetryAt, slot.LastSpawn = Never, t.now
+	burst := Time(t.Config.RespawnBurst) * t.Config.RespawnEvery
+	slot.Paced = min(max(slot.Paced, t.now), t.now+burst) + t.Config.RespawnEvery // however many were replaced just before
+	epoch := t.Epoch
+	if t.rolls(i) {
+		epoch = t.Roll.Target
+	}
 	slot.Workers = append(slot.Workers, Worker{
-		ID: id, Phase: WorkerSpawning, Started: t.now, Since: t.now, Deadline: after(t.now, t.Config.StartTimeout),
+		ID: id, Phase: WorkerSpawning, Epoch: epoch,
+		Started: t.now, Since: t.now, Deadline: after(t.now, t.Config.StartTimeout),
 	})
 	t.Spawns++
-	t.do(Spawn{ID: id, From: OriginExec})
+	t.do(Spawn{ID: id, From: OriginExec, Epoch: epoch})
 }
 
-// firstDue returns the slot that is due longest, the lowest of several, or -1.
+// firstDue returns the slot to start next, or -1: one without a worker that serves before one whose worker is only to be
+// replaced, then the one that is due longest, then the lowest.
 func (s State) firstDue(now Time) int {
 	first := -1
+	var firstServes bool
+	var firstDue Time
 	for i := range s.Slots {
-		if s.Slots[i].RetryAt <= now && (first < 0 || s.Slots[i].RetryAt < s.Slots[first].RetryAt) {
-			first = i
+		due, serves := s.Due(i), s.serves(i)
+		if due > now || !s.mayStart(i) {
+			continue
+		}
+		if first < 0 || !serves && firstServes || serves == firstServes && due < firstDue {
+			first, firstServes, firstDue = i, serves, due
 		}
 	}
 	return first
+}
+
+// serves tells whether slot i has a ready worker.
+func (s State) serves(i int) bool {
+	return slices.ContainsFunc(s.Slots[i].Workers, func(w Worker) bool { return w.Phase == WorkerReady })
 }
 
 // after returns now+d, or Never where that would be later.

@@ -80,7 +80,7 @@ func TestDeadlinesFarAheadAreNever(t *testing.T) {
 }
 
 func TestTheSlotThatIsDueLongestGoesFirst(t *testing.T) {
-	s := New(Config{Workers: 3, MaxStarting: 1, StartTimeout: Never, MinRespawn: 0})
+	s := New(Config{Workers: 3, MaxStarting: 1, StartTimeout: Never, RespawnEvery: 0})
 	at := func(now Time, ev Event) (actions []Action) {
 		s, actions = Step(s, now, ev)
 		return actions
@@ -130,7 +130,7 @@ func TestEveryNameIsKnown(t *testing.T) {
 	if len(Reasons()) != int(reasons)-1 {
 		t.Errorf("%d reasons listed of %d", len(Reasons()), reasons-1)
 	}
-	if got := reasons.String(); got != "unknown(6)" {
+	if got := reasons.String(); got != "unknown(13)" {
 		t.Errorf("a reason beyond the last is %q", got)
 	}
 }

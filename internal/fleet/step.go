@@ -28,6 +28,12 @@ func Step(s State, now Time, ev Event) (State, []Action) {
 		t.ready(ev.ID)
 	case Exited:
 		t.exited(ev)
+	case Replace:
+		t.replace(ev)
+	case RollOut:
+		t.rollOut(ev)
+	case Scale:
+		t.scale(ev.Workers)
 	case Tick:
 	case Stop:
 		t.stop(t.Config.StopTimeout)
@@ -42,7 +48,11 @@ func Step(s State, now Time, ev Event) (State, []Action) {
 		t.kill()
 	}
 	t.deadlines()
+	t.rollDone()
 	t.startDue()
+	t.abortHung()
+	t.stopFirst()
+	t.deadlines() // what was asked to stop just now, with a StopTimeout of 0
 	t.finish()
 	return t.State, t.actions
 }
@@ -65,6 +75,9 @@ func (t *step) boot() {
 		t.Slots[i].RetryAt = t.now
 	}
 }
+
+// active tells whether workers may be started.
+func (s State) active() bool { return s.Phase == Starting || s.Phase == Running }
 
 func (t *step) spawned(ev Spawned) {
 	w := t.find(ev.ID)
@@ -93,9 +106,18 @@ func (t *step) ready(id ID) {
 		w.EarlyReady = true
 	case w.Phase == WorkerStarting:
 		w.Phase, w.Since, w.Deadline = WorkerReady, t.now, Never
-		t.Slots[id.Slot].Failures = 0
+		slot := &t.Slots[id.Slot]
+		slot.Failures, slot.RetryAt, slot.Epoch = 0, t.now, max(slot.Epoch, w.Epoch)
 		t.FailedStarts = 0
 		t.Phase = Running // a worker that starts is never left over in a fleet that stops
+		if t.Roll.Reason != ReasonNone && w.Epoch == t.Roll.Target {
+			t.Roll.Proven, t.Roll.Failures = true, 0
+		}
+		for i := range slot.Workers {
+			if old := &slot.Workers[i]; old.ID != id && old.Phase == WorkerReady {
+				t.ask(old, t.Replacing(*old), t.Config.StopTimeout)
+			}
+		}
 	}
 }
 
@@ -127,30 +149,42 @@ func (t *step) ended(id ID, unasked Reason, exit Exit, failure SpawnFailed) {
 	t.Exits[reason]++
 
 	switch {
-	case t.Phase == Stopping:
+	case !t.active():
+	case w.Reason == ReasonStartTimeout, w.Phase != WorkerReady && w.Phase != WorkerStopping:
+		t.failedStart(w, failure)
 	case w.Phase == WorkerReady:
-		slot.RetryAt = max(t.now, slot.LastSpawn+t.Config.MinRespawn)
-	default:
-		t.failedStart(id, failure)
+		slot.RetryAt = max(t.now, slot.Paced-Time(t.Config.RespawnBurst)*t.Config.RespawnEvery)
+	default: // it went because it was asked to; the one beside it may have failed
+		slot.RetryAt = max(t.now, slot.RetryAt)
 	}
 }
 
-// failedStart charges a start that died before it was ready to its slot and, while nobody is ready, to the fleet.
-func (t *step) failedStart(id ID, failure SpawnFailed) {
-	slot := &t.Slots[id.Slot]
+// failedStart charges a start that died before it was ready to its slot, to the roll that it belongs to and, while nobody
+// is ready, to the fleet.
+func (t *step) failedStart(w Worker, failure SpawnFailed) {
+	slot := &t.Slots[w.ID.Slot]
 	slot.Failures++
 	slot.RetryAt = t.now + t.jitter(t.Config.backoff(slot.Failures))
-	if t.Count(WorkerReady) > 0 {
+	permanent := failure.Permanent && slot.LastReason == ReasonSpawnFailed
+	if t.Count(WorkerReady) == 0 {
+		t.FailedStarts++
+		switch {
+		case permanent && t.Phase == Starting:
+			t.giveUp(w.ID, CauseCannotStart, fmt.Sprintf("cannot start worker %d: %s", w.ID.Slot, failure.Reason))
+			return
+		case t.FailedStarts >= t.Config.GiveUpAfter:
+			t.giveUp(w.ID, CauseNeverReady, fmt.Sprintf(
+				"cannot get any worker ready: %d starts in a row failed; worker %d, the last, %s",
+				t.FailedStarts, w.ID.Slot, t.how(*slot, failure)))
+			return
+		}
+	}
+	if t.Roll.Reason == ReasonNone || w.Epoch != t.Roll.Target {
 		return
 	}
-	t.FailedStarts++
-	switch {
-	case failure.Permanent && t.Phase == Starting && slot.LastReason == ReasonSpawnFailed:
-		t.giveUp(id, CauseCannotStart, fmt.Sprintf("cannot start worker %d: %s", id.Slot, failure.Reason))
-	case t.FailedStarts >= t.Config.GiveUpAfter:
-		t.giveUp(id, CauseNeverReady, fmt.Sprintf(
-			"cannot get any worker ready: %d starts in a row failed; worker %d, the last, %s",
-			t.FailedStarts, id.Slot, t.how(*slot, failure)))
+	t.Roll.Failures++
+	if permanent || slot.LastReason == ReasonStartTimeout || t.Roll.Failures >= t.Config.RollFailures {
+		t.abandon(w.ID, t.how(*slot, failure))
 	}
 }
 

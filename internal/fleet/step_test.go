@@ -5,6 +5,7 @@ package fleet
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func (c stepCase) run(t *testing.T, fleet string) {
 				t.Fatalf("%s: %v", line, err)
 			}
 		}
-		ev, err := parseEvent(strings.Fields(c.event))
+		ev, err := st.parseEvent(strings.Fields(c.event))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +122,7 @@ func TestReadyWorkers(t *testing.T) {
 	for _, c := range []stepCase{
 		{"a crash restarts at once", "+10s", "exited 0#1 signal 11", "spawn 0#2", "running; 0#2 spawning, stop in 1m0s"},
 		{"code 0 restarts at once", "+10s", "exited 0#1 code 0", "spawn 0#2", "running; 0#2 spawning, stop in 1m0s"},
-		{"a crash in the first second waits for its end", "+200ms", "exited 0#1 code 1", "–", "running; 0 backoff, start in 800ms"},
+		{"a crash right after the start waits", "+200ms", "exited 0#1 code 1", "–", "running; 0 backoff, start in 300ms"},
 		{"a second ready is ignored", "", "ready 0#1", "–", "running; 0#1 ready"},
 		{"the doubled exit is ignored", "+10s, exited 0#1 code 1", "exited 0#1 code 1", "–", "running; 0#2 spawning, stop in 1m0s"},
 		{
@@ -133,8 +134,78 @@ func TestReadyWorkers(t *testing.T) {
 		{"quit asks for less long", "", "quit", "stop 0#1", "stopping; 0#1 stopping (stop), kill in 5s"},
 		{"kill does not ask", "", "kill", "kill 0#1", "stopping; 0#1 stopping (stop), kill again in 5s"},
 	} {
-		c.run(t, "fleet workers=1 max-starting=1, boot, spawned 0#1, ready 0#1")
+		c.run(t, "fleet workers=1 max-starting=1 respawn-burst=0, boot, spawned 0#1, ready 0#1")
 	}
+}
+
+func TestReplacement(t *testing.T) {
+	for _, c := range []stepCase{
+		{
+			"only a ready worker is replaced", "exited 0#1 code 1", "replace 0#2 max-age", "–",
+			"running; 0#2 spawning, stop in 1m0s; 1#1 ready",
+		},
+		{
+			"a watchdog outdoes an age", "replace 0#1 max-age", "replace 0#1 watchdog", "–",
+			"running; 0#1 ready, to be replaced (watchdog); 0#2 spawning, stop in 1m0s; 1#1 ready",
+		},
+		{
+			"a first reason stands", "replace 0#1 max-age", "replace 0#1 max-requests", "–",
+			"running; 0#1 ready, to be replaced (max-age); 0#2 spawning, stop in 1m0s; 1#1 ready",
+		},
+		{
+			"a roll takes over what a limit wants", "replace 1#1 max-age, spawned 1#2", "roll-out reload", "stop 1#2",
+			"running (reload to epoch 2, 0 of 2); 0#1 ready, to be replaced (reload); 1#1 ready, to be replaced (reload); " +
+				"1#2 stopping (reload), kill in 25s",
+		},
+		{"a roll of no slot is done at once", "", "roll-out restart 7", "roll: done, epoch 2", "running; 0#1 ready; 1#1 ready"},
+		{
+			"the end of the old one does not shorten the wait after a failed start",
+			"roll-out restart 0, spawned 0#2, ready 0#2, exited 0#2 code 1, exited 0#3 code 1", "exited 0#1 code 0", "roll: done, epoch 2",
+			"running; 0 backoff, start in 500ms; 1#1 ready",
+		},
+		{
+			"a crash does not wait for the failed start beside it", "replace 0#1 max-age, exited 0#2 code 1", "exited 0#1 code 1",
+			"spawn 0#3", "running; 0#3 spawning, stop in 1m0s; 1#1 ready",
+		},
+		{
+			"a failed roll makes what starts beside a ready worker go", "roll-out reload surge=2, spawned 1#2",
+			"spawn-failed 0#2 permanently: x", "stop 1#2, roll: failed, epoch 1: the new worker 0 could not be started: x",
+			"running; 0#1 ready; 1#1 ready; 1#2 stopping (reload), kill in 25s",
+		},
+		{
+			"more slots wait behind one that waits already", "+1h, roll-out reload max-starting=1, exited 1#1 code 1, scale 3",
+			"spawn-failed 0#2 no memory", "spawn 1#2",
+			"running (reload to epoch 2, 0 of 3); 0#1 ready, to be replaced (reload); 0 backoff, start in 500ms; " +
+				"1#2 spawning, stop in 1m0s; 2 waits for a place",
+		},
+	} {
+		c.run(t, "fleet workers=2 max-starting=2, boot, spawned 0#1, ready 0#1, spawned 1#1, ready 1#1")
+	}
+}
+
+func TestReplacementsDoNotLengthenTheWaitAfterACrash(t *testing.T) {
+	var st story
+	lines := []string{"fleet workers=1 max-starting=1 respawn-burst=1", "boot", "spawned 0#1", "ready 0#1"}
+	for i := 1; i < 20; i++ {
+		lines = append(lines, fmt.Sprintf("replace 0#%d max-age", i), fmt.Sprintf("spawned 0#%d", i+1),
+			fmt.Sprintf("ready 0#%d", i+1), fmt.Sprintf("exited 0#%d code 0", i))
+	}
+	for _, line := range append(lines, "exited 0#20 code 1") {
+		if err := st.happens(strings.Fields(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := st.n.s.Due(0), time.Second/2; got != want {
+		t.Errorf("after 19 replacements and a crash the slot is due in %v, want %v", got, want)
+	}
+}
+
+func TestAFleetThatGivesUpInARollSaysWhyToBoth(t *testing.T) {
+	const why = "cannot get any worker ready: 1 starts in a row failed; worker 0, the last, exited with code 1"
+	stepCase{
+		"give up", "boot, spawned 0#1, ready 0#1, roll-out reload, exited 0#1 code 0", "exited 0#2 code 1",
+		"roll: failed, epoch 1: " + why + ", finish: failed (never ready): " + why, "stopped; 0 empty",
+	}.run(t, "fleet workers=1 max-starting=1 surge=0 give-up-after=1")
 }
 
 func TestStoppingFleet(t *testing.T) {

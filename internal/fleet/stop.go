@@ -33,8 +33,13 @@ func (t *step) kill() {
 // stopping ends all starting for good.
 func (t *step) stopping() {
 	t.Phase = Stopping
-	for i := range t.Slots {
-		t.Slots[i].RetryAt = Never
+	if t.Roll.Reason != ReasonNone {
+		t.Roll = Roll{}
+		ended := RollEnded{Result: Failed, Epoch: t.Epoch, Reason: "the fleet was told to stop"}
+		if t.Outcome.Result == Failed {
+			ended.Reason, ended.Last = t.Outcome.Reason, t.Outcome.Last
+		}
+		t.do(ended)
 	}
 }
 
@@ -48,7 +53,11 @@ func (t *step) ask(w *Worker, reason Reason, timeout Time) {
 		w.Deadline = min(w.Deadline, deadline)
 	default:
 		w.Phase, w.Since, w.Reason, w.Deadline = WorkerStopping, t.now, reason, deadline
-		if w.PID != 0 {
+		switch {
+		case w.PID == 0:
+		case reason == ReasonWatchdog:
+			t.do(Signal{w.ID, SignalAbort})
+		default:
 			t.do(Signal{w.ID, SignalStop})
 		}
 	}
@@ -71,7 +80,7 @@ func (t *step) deadlines() {
 		if w.Deadline > t.now { // not so with a StopTimeout of 0
 			continue
 		}
-		if w.Reason == ReasonStop && !w.Killed {
+		if !w.Killed && w.Reason != ReasonStartTimeout && w.Reason != ReasonWatchdog {
 			w.Reason = ReasonStopTimeout
 		}
 		t.killWorker(w)

@@ -24,8 +24,8 @@ type situation struct {
 type row struct{ events, actions, then string }
 
 // Table returns a Markdown table of what each event does in each situation of a worker, without holes: what is done, and
-// what the fleet is then. A fleet has one slot unless the situation names worker 1, and preforkd's default times. A
-// situation with a comma is a variant; where it leaves out an event, that does the same as in the plain one.
+// what the fleet is then. A fleet has one slot unless two workers are named, and preforkd's default times. A situation with
+// a comma is a variant: it shows the events that matter there.
 func Table() string {
 	text := "| situation | event | actions | then |\n| --- | --- | --- | --- |\n"
 	for _, at := range situations() {
@@ -101,59 +101,14 @@ func events(id ID) []tableEvent {
 		{name: "Ready", event: Ready{id}},
 		{name: "Exited", event: Exited{id, Exit{Code: 1}}},
 		{name: "deadline", event: Tick{}, deadline: true},
+		{name: "RollOut", event: RollOut{Reason: ReasonReload}},
+		{name: "Replace (age)", event: Replace{id, ReasonAge}},
+		{name: "Replace (watchdog)", event: Replace{id, ReasonWatchdog}},
+		{name: "Scale to 1", event: Scale{1}},
+		{name: "Scale to 2", event: Scale{2}},
 		{name: "Stop", event: Stop{}},
 		{name: "Quit", event: Quit{}},
 		{name: "Kill", event: Kill{}},
-	}
-}
-
-func situations() []situation {
-	config := Config{
-		Workers: 1, MaxStarting: 2, Surge: 1,
-		StartTimeout: time.Minute, StopTimeout: 25 * time.Second, QuickTimeout: 5 * time.Second, KillEvery: 5 * time.Second,
-		BackoffMin: time.Second / 2, BackoffMax: 30 * time.Second, MinRespawn: time.Second, GiveUpAfter: 5,
-	}
-	two := config
-	two.Workers = 2
-	first, second := ID{0, 1}, ID{1, 1}
-	died := Exited{first, Exit{Code: 1}}
-	later := 10 * time.Second
-
-	loading := situation{name: "loading", state: New(config), id: first}
-	spawning := loading.then("spawning", 0, Boot{})
-	starting := spawning.then("starting", 0, Spawned{first, 1})
-	ready := starting.then("ready", 0, Ready{first})
-	stopping := ready.then("stopping", later, Stop{})
-	beside := situation{state: New(two), id: first}.
-		then("spawning, worker 1 is ready", 0, Boot{}, Spawned{second, 2}, Ready{second})
-	again := ready.then("spawning, the one before had been ready", later, died)
-	again.id.Incarnation++
-	fourFailed := spawning
-	for fourFailed.state.FailedStarts < 4 {
-		fourFailed = fourFailed.then("", fourFailed.now, SpawnFailed{ID: fourFailed.id})
-		fourFailed = fourFailed.then("", fourFailed.state.Next(), Tick{})
-		fourFailed.id.Incarnation++
-	}
-	fourFailed = fourFailed.then("starting, four starts before failed", fourFailed.now, Spawned{fourFailed.id, 5})
-
-	return []situation{
-		loading,
-		spawning,
-		spawning.then("spawning, Ready came early", 0, Ready{first}).but("Spawned"),
-		beside.but("SpawnFailed", "permanent SpawnFailed", "Exited"),
-		again.but("permanent SpawnFailed"),
-		starting,
-		beside.then("starting, worker 1 is ready", 0, Spawned{first, 1}).but("Exited", "deadline"),
-		fourFailed.but("Ready", "Exited"),
-		ready,
-		ready.then("ready, started 10 s ago", later).but("Exited"),
-		starting.then("backoff", 0, died),
-		starting.then("stopping, it started too slowly", time.Minute, Tick{}),
-		spawning.then("stopping, not spawned yet", 0, Stop{}),
-		stopping,
-		ready.then("stopping, after Quit", later, Quit{}).but("Quit"),
-		stopping.then("stopping, KILL sent", stopping.state.Next(), Tick{}),
-		stopping.then("stopped", later, died),
 	}
 }
 
@@ -163,6 +118,11 @@ func (at situation) then(name string, now Time, events ...Event) situation {
 	for _, ev := range events {
 		at.state, _ = Step(at.state, now, ev)
 	}
+	return at
+}
+
+func (at situation) named(name string) situation {
+	at.name = name
 	return at
 }
 

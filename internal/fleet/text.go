@@ -28,12 +28,15 @@ func (p WorkerPhase) String() string {
 
 // String returns the reason's name as in /stats, "none" for ReasonNone.
 func (r Reason) String() string {
-	return name([]string{"none", "stop", "crash", "start-timeout", "stop-timeout", "spawn-failed"}, int(r))
+	return name([]string{
+		"none", "stop", "crash", "start-timeout", "stop-timeout", "spawn-failed", "reload", "restart", "scale",
+		"max-age", "max-requests", "max-private", "watchdog",
+	}, int(r))
 }
 
 func (o Origin) String() string { return name([]string{"exec"}, int(o)) }
 
-func (k Kind) String() string { return name([]string{"stop", "kill"}, int(k)) }
+func (k Kind) String() string { return name([]string{"stop", "kill", "abort"}, int(k)) }
 
 func (r Result) String() string { return name([]string{"done", "failed"}, int(r)) }
 
@@ -53,6 +56,13 @@ func (a Spawn) String() string { return fmt.Sprintf("spawn %v", a.ID) }
 
 func (a Signal) String() string { return fmt.Sprintf("%v %v", a.Kind, a.ID) }
 
+func (a RollEnded) String() string {
+	if a.Result == Done {
+		return fmt.Sprintf("roll: done, epoch %d", a.Epoch)
+	}
+	return fmt.Sprintf("roll: failed, epoch %d: %s", a.Epoch, a.Reason)
+}
+
 func (a Finish) String() string {
 	if a.Result == Done {
 		return "finish: done"
@@ -66,19 +76,28 @@ func (s State) Describe(now Time, unit time.Duration) string {
 	if s.FailedStarts > 0 && s.Phase <= Running {
 		text += fmt.Sprintf(" (%d failed in a row)", s.FailedStarts)
 	}
-	free := s.starting() < s.Config.MaxStarting
+	if s.Roll.Reason != ReasonNone {
+		done, total := s.Progress()
+		text += fmt.Sprintf(" (%v to epoch %d, %d of %d)", s.Roll.Reason, s.Roll.Target, done, total)
+	}
 	for i, slot := range s.Slots {
 		for _, w := range slot.Workers {
 			text += "; " + w.describe(now, unit)
+			if r := s.Replacing(w); r != ReasonNone && w.Phase == WorkerReady {
+				text += fmt.Sprintf(", to be replaced (%v)", r)
+			}
 		}
-		switch {
-		case slot.RetryAt == Never && len(slot.Workers) == 0:
+		switch due := s.Due(i); {
+		case due == Never && len(slot.Workers) == 0 && i >= s.Config.Workers:
+			text += fmt.Sprintf("; %d retired", i)
+		case due == Never && len(slot.Workers) == 0:
 			text += fmt.Sprintf("; %d empty", i)
-		case slot.RetryAt == Never:
-		case slot.RetryAt <= now && !free:
+		case due == Never:
+		case due <= now && !s.mayStart(i) && s.serves(i): // said already
+		case due <= now && !s.mayStart(i):
 			text += fmt.Sprintf("; %d waits for a place", i)
 		default:
-			text += fmt.Sprintf("; %d backoff, start in %v", i, (slot.RetryAt - now).Round(unit))
+			text += fmt.Sprintf("; %d backoff, start in %v", i, (due - now).Round(unit))
 		}
 	}
 	return text

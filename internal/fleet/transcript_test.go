@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -73,13 +74,17 @@ func tell(t *testing.T, script string) string {
 // happens carries out one line: "fleet" makes it, "+1s" lets time pass, anything else is an event.
 func (st *story) happens(words []string) error {
 	if words[0] == "fleet" {
-		c, err := parseConfig(words[1:])
-		s := New(c)
-		st.n = &node{s: s, o: newObserver(s)}
+		c := Config{
+			Surge: 1, StartTimeout: time.Minute, StopTimeout: 25 * time.Second, QuickTimeout: 5 * time.Second, KillEvery: 5 * time.Second,
+			BackoffMin: time.Second / 2, BackoffMax: 30 * time.Second, RespawnEvery: time.Second / 2, RespawnBurst: 10,
+			GiveUpAfter: 5, RollFailures: 3,
+		}
+		err := c.set(words[1:])
+		st.n = newNode(c)
 		return err
 	}
 	if !strings.HasPrefix(words[0], "+") {
-		ev, err := parseEvent(words)
+		ev, err := st.parseEvent(words)
 		if err != nil {
 			return err
 		}
@@ -95,7 +100,7 @@ func (st *story) happens(words []string) error {
 			return err
 		}
 	}
-	st.n = &node{s: st.n.s, o: st.n.o, now: end}
+	st.n = st.n.later(end)
 	return nil
 }
 
@@ -111,26 +116,33 @@ func (st *story) step(now Time, ev Event) error {
 	return nil
 }
 
-func parseConfig(words []string) (Config, error) {
-	c := Config{
-		StartTimeout: time.Minute, StopTimeout: 25 * time.Second, QuickTimeout: 5 * time.Second, KillEvery: 5 * time.Second,
-		BackoffMin: time.Second / 2, BackoffMax: 30 * time.Second, MinRespawn: time.Second, GiveUpAfter: 5,
-	}
+// set changes settings given as key=value.
+func (c *Config) set(words []string) error {
 	for _, w := range words {
 		key, value, _ := strings.Cut(w, "=")
-		n := map[string]*int{"workers": &c.Workers, "max-starting": &c.MaxStarting, "give-up-after": &c.GiveUpAfter}[key]
+		n := map[string]*int{
+			"workers": &c.Workers, "max-starting": &c.MaxStarting, "give-up-after": &c.GiveUpAfter, "surge": &c.Surge,
+			"respawn-burst": &c.RespawnBurst,
+		}[key]
 		if n == nil {
-			return c, fmt.Errorf("unknown setting %q", w)
+			return fmt.Errorf("unknown setting %q", w)
 		}
 		if _, err := fmt.Sscan(value, n); err != nil {
-			return c, err
+			return err
 		}
 	}
-	return c, nil
+	return nil
 }
 
-func parseEvent(words []string) (Event, error) {
+func (st *story) parseEvent(words []string) (Event, error) {
 	var id ID
+	switch words[0] {
+	case "roll-out":
+		return st.parseRollOut(words[1:])
+	case "scale":
+		n, err := strconv.Atoi(words[1])
+		return Scale{n}, err
+	}
 	if len(words) > 1 {
 		if _, err := fmt.Sscanf(words[1], "%d#%d", &id.Slot, &id.Incarnation); err != nil {
 			return nil, err
@@ -154,6 +166,12 @@ func parseEvent(words []string) (Event, error) {
 		}
 		_, err := fmt.Sscanf(rest, "signal %d", &e.Signal)
 		return Exited{id, e}, err
+	case "replace":
+		for _, r := range Reasons() {
+			if r.String() == rest {
+				return Replace{id, r}, nil
+			}
+		}
 	case "tick":
 		return Tick{}, nil
 	case "stop":
@@ -164,4 +182,26 @@ func parseEvent(words []string) (Event, error) {
 		return Kill{}, nil
 	}
 	return nil, fmt.Errorf("unknown event")
+}
+
+// parseRollOut reads "reload workers=3 surge=0" (new rules) or "restart 1 2" (slots).
+func (st *story) parseRollOut(words []string) (Event, error) {
+	ev := RollOut{Reason: ReasonReload}
+	if words[0] == "restart" {
+		ev.Reason = ReasonRestart
+	}
+	var settings []string
+	for _, w := range words[1:] {
+		if i, err := strconv.Atoi(w); err == nil {
+			ev.Slots = append(ev.Slots, i)
+		} else {
+			settings = append(settings, w)
+		}
+	}
+	if len(settings) > 0 {
+		c := st.n.s.Config
+		ev.Config = &c
+		return ev, c.set(settings)
+	}
+	return ev, nil
 }

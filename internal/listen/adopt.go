@@ -72,16 +72,16 @@ func adopt(name string, fd int) (*Socket, error) {
 
 // describe asks the kernel for a socket's address and inode.
 func describe(name string, fd int) (*Socket, error) {
-	s := &Socket{Name: name, fd: fd, Address: "fd://" + strconv.Itoa(fd)}
-	var st unix.Stat_t
+	s := &Socket{Name: name, Address: "fd://" + strconv.Itoa(fd)}
 	sa, err := unix.Getsockname(fd)
+	var e *end
 	if err == nil {
-		err = unix.Fstat(fd, &st)
+		e, err = newEnd(0, fd)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on fd://%d: %v", fd, err)
 	}
-	s.Inode = st.Ino
+	s.ends = []*end{e}
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
 		s.Port, s.Address = sa.Port, net.JoinHostPort(net.IP(sa.Addr[:]).String(), strconv.Itoa(sa.Port))

@@ -6,6 +6,10 @@
 // anything is loaded, and listens when the first worker is about to start, so that nobody waits in a queue during the
 // load.
 //
+// All workers share a socket, or each slot has its own, which stays open here from one worker to the next, so that no
+// connection is lost in between (Reuseport). Then the package keeps new connections away from slots that have no
+// ready worker; who is ready it is told.
+//
 // Descriptors are kept raw and blocking, as systemd hands them over: (*os.File).Fd and net.Listener would change the
-// mode that all workers share. The package accepts nothing.
+// mode that all who have a socket share. The package accepts nothing, starts no goroutine and keeps no time.
 package listen

@@ -45,14 +45,14 @@ func TestInheritedSocketsFollowTheFlagsAndKeepTheirNames(t *testing.T) {
 		t.Errorf("the names are %q, want %q", have, want)
 	}
 	for i, s := range set.Sockets[1:] {
-		if s.FD() != inherited[i].FD {
-			t.Errorf("%s has the descriptor %d, want %d", s.Name, s.FD(), inherited[i].FD)
+		if s.ends[0].fd != inherited[i].FD {
+			t.Errorf("%s has the descriptor %d, want %d", s.Name, s.ends[0].fd, inherited[i].FD)
 		}
 	}
 	if s := set.Sockets[3]; s.Address != "unix:"+path {
 		t.Errorf("the address of %s is %s", s.Name, s.Address)
 	}
-	if err := set.Listen(); err != nil {
+	if err := set.Listen(0); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range set.Sockets {
@@ -96,7 +96,7 @@ func TestAFlagWithTheNameOrAddressOfAnInheritedSocketIsThatSocket(t *testing.T) 
 		set := open(t, []Inherited{{c.name, fd}}, flag)
 		if have := names(set); !slices.Equal(have, c.want) {
 			t.Errorf("--listen %s with an inherited %s at %s: %q, want %q", flag, c.name, c.address, have, c.want)
-		} else if len(have) == 1 && set.Sockets[0].FD() != fd {
+		} else if len(have) == 1 && set.FDs(0)[0] != fd {
 			t.Errorf("--listen %s is not the inherited socket", flag)
 		}
 		set.Close()
@@ -109,42 +109,19 @@ func TestANameOfAnInheritedSocketElsewhereIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Open([]Spec{spec}, []Inherited{{"a", a}, {"b", b}})
+	_, err = Open([]Spec{spec}, []Inherited{{"a", a}, {"b", b}}, Options{})
 	if err == nil || !strings.HasPrefix(err.Error(), "cannot listen on b=") || !strings.Contains(err.Error(), "handed down") {
 		t.Errorf("Open: %v", err)
-	}
-}
-
-// A worker may call shutdown(2) on the socket that all share.
-func TestListenBringsBackASocketThatWasShutDown(t *testing.T) {
-	any := open(t, nil, "127.0.0.1:0")
-	place := any.Sockets[0].Address // a port that was asked for by number is kept
-	any.Close()
-	set := open(t, nil, place)
-	if err := set.Listen(); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Shutdown(set.Sockets[0].FD(), unix.SHUT_RDWR); err != nil {
-		t.Fatal(err)
-	}
-	if err := dial(t, set.Sockets[0]); err == nil {
-		t.Fatal("a socket that was shut down accepts connections")
-	}
-	if err := set.Listen(); err != nil {
-		t.Fatal(err)
-	}
-	if err := dial(t, set.Sockets[0]); err != nil {
-		t.Error(err)
 	}
 }
 
 func TestADescriptorByNumber(t *testing.T) {
 	fd, second := inherit(t, "tcp", "127.0.0.1:0"), inherit(t, "tcp", "127.0.0.1:0")
 	set := open(t, []Inherited{{"x", second}}, fmt.Sprintf("web=fd://%d", fd), fmt.Sprintf("fd://%d", second))
-	if want := []string{"web", "x"}; !slices.Equal(names(set), want) || set.Sockets[0].FD() != fd || set.Sockets[1].FD() != second {
+	if want := []string{"web", "x"}; !slices.Equal(names(set), want) || set.FDs(0)[0] != fd || set.Sockets[1].ends[0].fd != second {
 		t.Errorf("the sockets are %q, want %q", names(set), want)
 	}
-	if err := set.Listen(); err != nil {
+	if err := set.Listen(0); err != nil {
 		t.Fatal(err)
 	}
 	if err := dial(t, set.Sockets[0]); err != nil {
@@ -174,7 +151,7 @@ func TestWhatIsNoListeningSocketIsRefusedAndNotClosed(t *testing.T) {
 	}
 	defer unix.Close(pair[0])
 	defer unix.Close(pair[1])
-	own := open(t, nil, "127.0.0.1:0").Sockets[0].FD()
+	own := open(t, nil, "127.0.0.1:0").FDs(0)[0]
 
 	flag := func(fd int) string { return fmt.Sprintf("fd://%d", fd) }
 	for fd, why := range map[int]string{
@@ -188,7 +165,7 @@ func TestWhatIsNoListeningSocketIsRefusedAndNotClosed(t *testing.T) {
 	}
 	fd := inherit(t, "tcp", "127.0.0.1:0")
 	before := descriptors(t)
-	_, err = Open(specs(t, "a="+flag(fd), "b="+flag(fd)), nil)
+	_, err = Open(specs(t, "a="+flag(fd), "b="+flag(fd)), nil, Options{})
 	if want := "cannot listen on " + flag(fd) + " twice: give each --listen its own"; err == nil || err.Error() != want {
 		t.Errorf("the error is %v, want %s", err, want)
 	}
@@ -204,7 +181,7 @@ func TestAnErrorClosesEverythingThatWasInherited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Open(specs(t, "127.0.0.1:0"), []Inherited{{"a", good}, {"b", file}, {"c", last}})
+	_, err = Open(specs(t, "127.0.0.1:0"), []Inherited{{"a", good}, {"b", file}, {"c", last}}, Options{})
 	if err == nil {
 		t.Fatal("it took over a file")
 	}
@@ -219,7 +196,7 @@ func TestAnErrorClosesEverythingThatWasInherited(t *testing.T) {
 	defer taken.Close()
 	before = descriptors(t)
 	good = inherit(t, "tcp", "127.0.0.1:0")
-	if _, err = Open(specs(t, "127.0.0.1:0", taken.Addr().String()), []Inherited{{"a", good}}); err == nil {
+	if _, err = Open(specs(t, "127.0.0.1:0", taken.Addr().String()), []Inherited{{"a", good}}, Options{}); err == nil {
 		t.Fatal("it took a port that is in use")
 	}
 	if after := descriptors(t); !slices.Equal(before, after) {
@@ -230,10 +207,10 @@ func TestAnErrorClosesEverythingThatWasInherited(t *testing.T) {
 func TestListenTellsWhichSocketFailed(t *testing.T) {
 	set := open(t, nil, "127.0.0.1:0")
 	at := set.Sockets[0].Address
-	unix.Close(set.Sockets[0].fd)
-	set.Sockets[0].fd = 1 << 20
-	if err := set.Listen(); err == nil || err.Error() != "cannot listen on "+at+": bad file descriptor" {
+	unix.Close(set.Sockets[0].ends[0].fd)
+	set.Sockets[0].ends[0].fd = 1 << 20
+	if err := set.Listen(0); err == nil || err.Error() != "cannot listen on "+at+": bad file descriptor" {
 		t.Errorf("the error is %v", err)
 	}
-	set.Sockets[0].fd = -1
+	set.Sockets[0].ends[0].fd = -1
 }

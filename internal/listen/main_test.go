@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,7 +38,12 @@ func specs(t *testing.T, flags ...string) []Spec {
 // open opens the sockets of some flags until the test ends.
 func open(t *testing.T, inherited []Inherited, flags ...string) *Set {
 	t.Helper()
-	set, err := Open(specs(t, flags...), inherited)
+	return openWith(t, Options{}, inherited, flags...)
+}
+
+func openWith(t *testing.T, o Options, inherited []Inherited, flags ...string) *Set {
+	t.Helper()
+	set, err := Open(specs(t, flags...), inherited, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +55,7 @@ func open(t *testing.T, inherited []Inherited, flags ...string) *Set {
 func refused(t *testing.T, want string, flags ...string) {
 	t.Helper()
 	before := descriptors(t)
-	set, err := Open(specs(t, flags...), nil)
+	set, err := Open(specs(t, flags...), nil, Options{})
 	if err == nil {
 		set.Close()
 	}
@@ -141,6 +147,33 @@ func dial(t *testing.T, s *Socket) error {
 	return err
 }
 
+// accept takes a connection from a listening socket.
+func accept(t *testing.T, fd int) int {
+	t.Helper()
+	patience := unix.NsecToTimeval(patience.Nanoseconds())
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience); err != nil {
+		t.Fatal(err)
+	}
+	conn, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// connect opens a connection that does not wait for ever.
+func connect(t *testing.T, address string) net.Conn {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", address, patience)
+	if err == nil {
+		err = conn.SetDeadline(time.Now().Add(patience))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
 func names(set *Set) []string {
 	var list []string
 	for _, s := range set.Sockets {
@@ -152,3 +185,22 @@ func names(set *Set) []string {
 func port(s *Socket) string { return strconv.Itoa(s.Port) }
 
 func isRefused(err error) bool { return errors.Is(err, unix.ECONNREFUSED) }
+
+// onSpoiltThread runs what changes its thread for good, which ends with it. The main thread never ends, and stands for
+// all in /proc/self.
+func onSpoiltThread(spoil func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			onSpoiltThread(spoil) // while this goroutine occupies the main thread
+			runtime.UnlockOSThread()
+			return
+		}
+		spoil()
+	}()
+	<-done
+}
+
+func file(fd int) *os.File { return os.NewFile(uintptr(fd), "socket") }

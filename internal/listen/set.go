@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,16 +19,22 @@ type Inherited struct {
 	FD   int
 }
 
-// Set is the fleet's sockets in the order in which workers get them.
+// Set is the fleet's sockets in the order in which workers get them. Its methods are for one goroutine; Socket.Queue is
+// for all.
 type Set struct {
-	Sockets []*Socket // all named
+	Sockets []*Socket // all named; one for each --listen and each that was handed down
+
+	options Options
+	ready   []bool // as Steer was told
+	told    bool   // that steering is refused
 }
 
 // Open binds every spec and takes over every inherited socket. A --listen with the address of an inherited socket is
 // that socket; the other inherited ones follow the --listen ones. The Set owns the descriptors of all of them; on an
 // error everything is closed, but for an fd:// that turned out to be something else.
-func Open(specs []Spec, inherited []Inherited) (*Set, error) {
-	set := &Set{}
+func Open(specs []Spec, inherited []Inherited, o Options) (*Set, error) {
+	o.Slots = max(o.Slots, 1)
+	set := &Set{options: o}
 	rest, err := adoptAll(inherited)
 	if err == nil {
 		err = set.open(specs, &rest)
@@ -68,7 +75,7 @@ func (set *Set) open(specs []Spec, rest *[]*Socket) error {
 func (s Spec) isAt(socket *Socket) bool {
 	switch s.Network {
 	case "fd":
-		return s.Address == strconv.Itoa(socket.fd)
+		return s.Address == strconv.Itoa(socket.ends[0].fd)
 	case "unix":
 		return socket.Address == "unix:"+s.Address
 	}
@@ -119,24 +126,23 @@ func freeName(name string, used map[string]bool) string {
 	return free
 }
 
-// Listen makes every socket accept connections into its queue. It is called before each start of a worker: a worker
-// that called shutdown(2) on the socket that all share took it out of LISTEN for everybody, and this brings it back.
-func (set *Set) Listen() error {
+// Notes are what the log should say once about these sockets.
+func (set *Set) Notes() []string {
+	var notes []string
+	var shared []string
 	for _, s := range set.Sockets {
-		if err := s.listen(); err != nil {
-			return fmt.Errorf("cannot listen on %s: %v", s.Address, err)
+		if s.Accept == Shared {
+			shared = append(shared, s.Name)
+		}
+		if strings.HasPrefix(s.Address, "unix:@") && set.options.UnixMode != 0 {
+			notes = append(notes, s.Address+" has no file and so no mode: every process of this network namespace may connect")
 		}
 	}
-	return nil
-}
-
-// Inodes are the sockets' inode numbers, in order.
-func (set *Set) Inodes() []uint64 {
-	inodes := make([]uint64, len(set.Sockets))
-	for i, s := range set.Sockets {
-		inodes[i] = s.Inode
+	if set.options.Accept == Reuseport && shared != nil {
+		notes = append(notes, "all workers share "+strings.Join(shared, ", ")+": "+
+			"unix sockets and sockets that were handed down cannot be one for each worker (reuseport)")
 	}
-	return inodes
+	return notes
 }
 
 // Close closes every socket and removes the files of unix sockets that were made here.
@@ -153,7 +159,7 @@ func (set *Set) bind(spec Spec) (*Socket, error) {
 	case "fd":
 		return set.adoptFD(spec)
 	case "unix":
-		return bindUnix(spec)
+		return bindUnix(spec, set.options.UnixMode)
 	}
 	return set.bindTCP(spec)
 }
@@ -173,7 +179,7 @@ func (set *Set) adoptFD(spec Spec) (*Socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on fd://%s: it is not a number", spec.Address)
 	}
-	if set.owner(func(s *Socket) bool { return s.fd == fd }) != nil {
+	if set.owner(func(s *Socket) bool { return s.ends[0].fd == fd }) != nil {
 		return nil, fmt.Errorf("cannot listen on fd://%d twice: give each --listen its own", fd)
 	}
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)

@@ -16,7 +16,7 @@ func (set *Set) bindTCP(spec Spec) (*Socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %v", spec.Address, err)
 	}
-	fd, err := tcpSocket(addr)
+	p, fd, err := claimTCP(addr)
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
 		if s := set.owner(func(s *Socket) bool { return s.Port == addr.Port }); s != nil {
@@ -39,54 +39,107 @@ func (set *Set) bindTCP(spec Spec) (*Socket, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	s.bound = true
+	s.place = p
+	if set.options.Accept == Reuseport {
+		first := s.ends[0]
+		first.bound = true
+		s.Accept, s.group = Reuseport, &group{place: p, first: first}
+		if err := s.resize(set.options.Slots, nil); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
-// tcpSocket binds addr; a missing host means every address, of both families where the kernel has IPv6.
-func tcpSocket(addr *net.TCPAddr) (int, error) {
+// place is where TCP sockets are bound.
+type place struct {
+	family int
+	at     unix.Sockaddr
+	both   bool // an IPv6 place that serves IPv4 too
+}
+
+// claimTCP takes addr; a missing host means every address, of both families where the kernel has IPv6.
+func claimTCP(addr *net.TCPAddr) (*place, int, error) {
 	if ip4 := addr.IP.To4(); ip4 != nil {
 		sa := &unix.SockaddrInet4{Port: addr.Port}
 		copy(sa.Addr[:], ip4)
-		return boundTCP(unix.AF_INET, sa, false)
+		return (&place{family: unix.AF_INET, at: sa}).claim()
 	}
 	sa := &unix.SockaddrInet6{Port: addr.Port}
 	copy(sa.Addr[:], addr.IP.To16())
 	if addr.Zone != "" {
 		iface, err := net.InterfaceByName(addr.Zone)
 		if err != nil {
-			return -1, err
+			return nil, -1, err
 		}
 		sa.ZoneId = uint32(iface.Index)
 	}
-	fd, err := boundTCP(unix.AF_INET6, sa, addr.IP == nil)
+	p, fd, err := (&place{family: unix.AF_INET6, at: sa, both: addr.IP == nil}).claim()
 	if addr.IP == nil && (errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)) {
-		return boundTCP(unix.AF_INET, &unix.SockaddrInet4{Port: addr.Port}, false)
+		return (&place{family: unix.AF_INET, at: &unix.SockaddrInet4{Port: addr.Port}}).claim()
 	}
-	return fd, err
+	return p, fd, err
 }
 
-// boundTCP binds first without SO_REUSEADDR: with it, two programs can both bind a port that neither listens on yet,
-// and one of them would fail only after its load. It is needed all the same where connections of a previous run linger.
-func boundTCP(family int, sa unix.Sockaddr, bothFamilies bool) (int, error) {
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+// claim binds the first socket of a place. A port that the kernel chose is given back at shutdown(2), but one that was
+// asked for by number is kept: so a second socket asks for the number that the first one got.
+func (p *place) claim() (*place, int, error) {
+	fd, err := p.bindFirst()
+	if err != nil || p.port() != 0 {
+		return p, fd, err
+	}
+	defer unix.Close(fd)
+	got, err := unix.Getsockname(fd)
+	if err != nil {
+		return nil, -1, err
+	}
+	p.at = got
+	second, err := p.socket()
+	if err != nil {
+		return nil, -1, err
+	}
+	// Two sockets may have a port that none listens on if both have SO_REUSEADDR; the second has it no longer than that.
+	err = allowReuse(fd, unix.SO_REUSEADDR)
+	if err == nil {
+		err = allowReuse(second, unix.SO_REUSEADDR)
+	}
+	if err == nil {
+		err = unix.Bind(second, p.at)
+	}
+	if err == nil {
+		err = unix.SetsockoptInt(second, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
+	}
+	if err != nil {
+		unix.Close(second)
+		return nil, -1, err
+	}
+	return p, second, nil
+}
+
+func (p *place) port() int {
+	if sa, ok := p.at.(*unix.SockaddrInet4); ok {
+		return sa.Port
+	}
+	return p.at.(*unix.SockaddrInet6).Port
+}
+
+// bindFirst binds first without SO_REUSEADDR: with it, two programs can both bind a port that neither listens on yet, and
+// one of them would fail only after its load. It is needed all the same where connections of a previous run linger.
+//
+// For the same reason it binds without SO_REUSEPORT, which the kernel allows to be set later: a port that another
+// program has is in use, whatever options that program has set, and until we listen nobody can join us. What is left:
+// a program that has bound with both options and does not listen yet is not seen if connections linger, too.
+func (p *place) bindFirst() (int, error) {
+	fd, err := p.socket()
 	if err != nil {
 		return -1, err
 	}
-	if family == unix.AF_INET6 {
-		only := 1
-		if bothFamilies {
-			only = 0
-		}
-		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only)
-	}
-	if err == nil {
-		err = unix.Bind(fd, sa)
-	}
+	err = unix.Bind(fd, p.at)
 	if errors.Is(err, unix.EADDRINUSE) {
-		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+		err = allowReuse(fd, unix.SO_REUSEADDR)
 		if err == nil {
-			err = unix.Bind(fd, sa)
+			err = unix.Bind(fd, p.at)
 		}
 	}
 	if err != nil {
@@ -95,3 +148,23 @@ func boundTCP(family int, sa unix.Sockaddr, bothFamilies bool) (int, error) {
 	}
 	return fd, nil
 }
+
+// socket makes a socket that may be bound at the place.
+func (p *place) socket() (int, error) {
+	fd, err := unix.Socket(p.family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil || p.family != unix.AF_INET6 {
+		return fd, err
+	}
+	only := 1
+	if p.both {
+		only = 0
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// allowReuse sets SO_REUSEADDR or SO_REUSEPORT.
+func allowReuse(fd, option int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1) }

@@ -6,8 +6,6 @@ package listen
 import (
 	"io"
 	"net"
-	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +31,7 @@ func TestAPortIsBoundAtOnceAndListensLater(t *testing.T) {
 			t.Errorf("%s: a connection before it listens: %v", flag, err)
 		}
 		for range 2 {
-			if err := set.Listen(); err != nil {
+			if err := set.Listen(0); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -64,7 +62,7 @@ func hasIPv6() bool {
 
 func TestWithoutAHostBothFamiliesAreServed(t *testing.T) {
 	set := open(t, nil, ":0")
-	if err := set.Listen(); err != nil {
+	if err := set.Listen(0); err != nil {
 		t.Fatal(err)
 	}
 	hosts := []string{"127.0.0.1"}
@@ -83,7 +81,7 @@ func TestAnAddressOfOneFamilyLeavesTheOtherFree(t *testing.T) {
 		t.Skip("this machine has no IPv6")
 	}
 	for flag, want := range map[string]int{":0": 0, "[::]:0": 1, "[::1]:0": 1} {
-		fd := open(t, nil, flag).Sockets[0].FD()
+		fd := open(t, nil, flag).FDs(0)[0]
 		if only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); only != want || err != nil {
 			t.Errorf("%s: IPV6_V6ONLY is %d, want %d: %v", flag, only, want, err)
 		}
@@ -93,17 +91,17 @@ func TestAnAddressOfOneFamilyLeavesTheOtherFree(t *testing.T) {
 func TestASocketIsBlockingAndClosedAtExec(t *testing.T) {
 	fd := inherit(t, "tcp", "127.0.0.1:0")
 	set := open(t, []Inherited{{"", fd}}, "a=127.0.0.1:0", "b=unix:"+t.TempDir()+"/s")
-	for _, s := range set.Sockets {
-		flags, err := unix.FcntlInt(uintptr(s.FD()), unix.F_GETFL, 0)
+	for i, s := range set.Sockets {
+		flags, err := unix.FcntlInt(uintptr(s.ends[0].fd), unix.F_GETFL, 0)
 		if err != nil || flags&unix.O_NONBLOCK != 0 {
 			t.Errorf("%s has the mode %#x: %v", s.Name, flags, err)
 		}
-		if flags, err = unix.FcntlInt(uintptr(s.FD()), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+		if flags, err = unix.FcntlInt(uintptr(s.ends[0].fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
 			t.Errorf("%s is kept at exec: %#x %v", s.Name, flags, err)
 		}
 		var st unix.Stat_t
-		if err := unix.Fstat(s.FD(), &st); err != nil || st.Ino != s.Inode || !slices.Contains(set.Inodes(), s.Inode) {
-			t.Errorf("%s has the inode %d, not %d: %v", s.Name, st.Ino, s.Inode, err)
+		if err := unix.Fstat(s.ends[0].fd, &st); err != nil || st.Ino != set.Inodes(0)[i] {
+			t.Errorf("%s has the inode %d, not %d: %v", s.Name, st.Ino, set.Inodes(0)[i], err)
 		}
 	}
 }
@@ -124,7 +122,7 @@ func TestAPortThatAnotherPreforkdHasBoundIsInUse(t *testing.T) {
 	first := open(t, nil, "127.0.0.1:0")
 	at := first.Sockets[0].Address
 	refused(t, "cannot listen on "+at+": the port is in use; stop the program that has it (ss -ltnp shows it), or use another port", at)
-	if err := first.Listen(); err != nil {
+	if err := first.Listen(0); err != nil {
 		t.Error(err)
 	}
 }
@@ -140,18 +138,12 @@ func TestAPortTwiceInOneCommandIsTold(t *testing.T) {
 func TestTheNextRunCanBindAtOnce(t *testing.T) {
 	first := open(t, nil, "127.0.0.1:0")
 	at := first.Sockets[0].Address
-	if err := first.Listen(); err != nil {
+	if err := first.Listen(0); err != nil {
 		t.Fatal(err)
 	}
-	client, err := net.Dial("tcp", at)
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := connect(t, at)
 	defer client.Close()
-	server, _, err := unix.Accept4(first.Sockets[0].FD(), unix.SOCK_CLOEXEC)
-	if err != nil {
-		t.Fatal(err)
-	}
+	server := accept(t, first.FDs(0)[0])
 	unix.Close(server) // whoever closes first has the TIME_WAIT
 	if _, err := io.Copy(io.Discard, client); err != nil {
 		t.Fatal(err)
@@ -159,7 +151,7 @@ func TestTheNextRunCanBindAtOnce(t *testing.T) {
 	client.Close()
 	first.Close()
 	again := open(t, nil, at)
-	if err := again.Listen(); err != nil {
+	if err := again.Listen(0); err != nil {
 		t.Error(err)
 	}
 	if err := dial(t, again.Sockets[0]); err != nil {
@@ -170,7 +162,7 @@ func TestTheNextRunCanBindAtOnce(t *testing.T) {
 func TestAnAddressThatIsNotOursIsTold(t *testing.T) {
 	refused(t, "cannot listen on 192.0.2.1:8000: this machine has no such address; ip addr shows which it has", "192.0.2.1:8000")
 	before := descriptors(t)
-	_, err := Open(specs(t, "no-such-host.invalid:80"), nil)
+	_, err := Open(specs(t, "no-such-host.invalid:80"), nil, Options{})
 	if err == nil || !strings.HasPrefix(err.Error(), "cannot listen on no-such-host.invalid:80: lookup no-such-host.invalid") {
 		t.Errorf("a host that does not exist: %v", err)
 	}
@@ -180,21 +172,17 @@ func TestAnAddressThatIsNotOursIsTold(t *testing.T) {
 }
 
 func TestALowPortWithoutPrivilegeIsTold(t *testing.T) {
-	errs := make(chan error)
-	go func() {
-		// This thread becomes another user for good, so it ends with the goroutine.
-		runtime.LockOSThread()
+	var err error
+	onSpoiltThread(func() {
 		if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); e != 0 && unix.Getuid() == 0 {
-			errs <- e
+			err = e
 			return
 		}
-		set, err := Open([]Spec{{Network: "tcp", Address: "127.0.0.1:1"}}, nil)
-		if err == nil {
+		var set *Set
+		if set, err = Open([]Spec{{Network: "tcp", Address: "127.0.0.1:1"}}, nil, Options{}); err == nil {
 			set.Close()
 		}
-		errs <- err
-	}()
-	err := <-errs
+	})
 	if err == nil {
 		t.Skip("here everybody may bind low ports")
 	}

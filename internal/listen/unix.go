@@ -6,17 +6,19 @@ package listen
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 // bindUnix binds a path, or a name of the abstract namespace if it begins with "@". A socket file that nobody is bound
-// to is the left-over of a killed process and is removed.
-func bindUnix(spec Spec) (*Socket, error) {
+// to is the left-over of a killed process and is removed. The file has its mode before anybody can connect.
+func bindUnix(spec Spec, mode fs.FileMode) (*Socket, error) {
 	path := spec.Address
 	abstract := strings.HasPrefix(path, "@")
 	if !abstract {
@@ -45,8 +47,33 @@ func bindUnix(spec Spec) (*Socket, error) {
 	if !abstract {
 		s.unlink = path
 		s.file, _ = os.Lstat(path) // nil is no file's: then nothing is removed at the end
+		if err := setMode(path, mode); err != nil {
+			s.close()
+			return nil, fmt.Errorf("cannot set the mode of unix:%s: %v", path, err)
+		}
 	}
 	return s, nil
+}
+
+// setMode changes the mode of a socket's file, not of what a symbolic link in its place may lead to.
+func setMode(path string, mode fs.FileMode) error {
+	if mode == 0 {
+		return nil
+	}
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return errors.New("another process has replaced the file")
+	}
+	// fchmod(2) refuses such a descriptor, and fchmodat2(2) is new in Linux 6.6.
+	return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), uint32(mode.Perm()))
 }
 
 var errTaken = errors.New("another process listens there; stop it or use another path")

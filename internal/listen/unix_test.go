@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,7 +24,7 @@ func TestAUnixSocketIsMadeServesAndIsRemoved(t *testing.T) {
 	if err := dial(t, s); !isRefused(err) {
 		t.Errorf("a connection before it listens: %v", err)
 	}
-	if err := set.Listen(); err != nil {
+	if err := set.Listen(0); err != nil {
 		t.Fatal(err)
 	}
 	if err := dial(t, s); err != nil {
@@ -58,7 +59,7 @@ func TestTheFileOfAKilledProcessIsReplaced(t *testing.T) {
 	path := t.TempDir() + "/app.sock"
 	stale(t, path)
 	set := open(t, nil, "unix:"+path)
-	if err := set.Listen(); err != nil {
+	if err := set.Listen(0); err != nil {
 		t.Fatal(err)
 	}
 	if err := dial(t, set.Sockets[0]); err != nil {
@@ -108,7 +109,7 @@ func TestASocketThatDoesNotListenYetIsRefusedToo(t *testing.T) {
 	other := t.TempDir() + "/a b (c).sock"
 	stale(t, other)
 	open(t, nil, "unix:"+other)
-	if err := first.Listen(); err != nil {
+	if err := first.Listen(0); err != nil {
 		t.Fatal(err)
 	}
 	if err := dial(t, first.Sockets[0]); err != nil {
@@ -164,11 +165,14 @@ func TestAnAbstractSocketHasNoFile(t *testing.T) {
 	}
 	set := open(t, nil, "unix:"+name)
 	refused(t, "cannot listen on unix:"+name+": another process listens there; stop it or use another path", "unix:"+name)
-	if err := set.Listen(); err != nil {
+	if err := set.Listen(0); err != nil {
 		t.Fatal(err)
 	}
 	if err := dial(t, set.Sockets[0]); err != nil {
 		t.Error(err)
+	}
+	if want := []string{"unix " + name}; !slices.Equal(set.Dial(), want) {
+		t.Errorf("it is dialled at %q, want %q", set.Dial(), want)
 	}
 	set.Close()
 	if _, err := os.Lstat(name); err != nil {

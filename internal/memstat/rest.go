@@ -9,6 +9,7 @@ package memstat
 // part is counted anew whenever anyone's pages were.
 type rest struct {
 	rollup         // of the whole tree, segments included
+	pids     []int // the tree at that moment
 	rssShmem int64 // RssShmem at that moment
 	rssAnon  int64 // RssAnon at that moment
 	copies   int64 // copied pages of the segments in it

@@ -7,6 +7,7 @@ package memstat
 
 import (
 	"math"
+	"slices"
 )
 
 // row makes the row of a worker. scanner names the source of the page scan, page is the page size.
@@ -49,9 +50,11 @@ func (w *worker) addStatus(out *Worker) {
 	out.RSS, out.Swap, out.PageTables = &rss, &swap, &tables
 	switch {
 	case len(w.members) == 1:
-		out.Private = &anon
+		out.Private, out.PrivateAt = &anon, w.read
+	case w.rest != nil && slices.Equal(out.PIDs, w.rest.pids): // what has come since is nobody else's
+		out.Private, out.PrivateAt = new(max(0, w.rest.pssAnon+anon-w.rest.rssAnon)), w.read
 	case w.rest != nil: // RssAnon counts what processes share after a fork once for each
-		out.Private = new(w.rest.pssAnon)
+		out.Private, out.PrivateAt = new(w.rest.pssAnon), w.summed
 	}
 	if out.Private != nil {
 		out.Shared = new(max(0, rss-*out.Private))

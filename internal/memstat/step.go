@@ -126,6 +126,7 @@ func (s *Sampler) tick(now time.Time) {
 	start := threadCPU()
 	full := !now.Before(s.nextUsage)
 	for _, w := range s.workers {
+		w.read = now
 		read := s.status
 		if full {
 			read = s.refresh

@@ -36,6 +36,7 @@ type worker struct {
 	members []*member // the tree, its leader first
 	started *time.Time
 
+	read     time.Time     // when its status was last read
 	scanned  time.Time     // when its pages were last scanned; zero before the first time
 	summed   time.Time     // when smaps_rollup was last read with it, or tried
 	took     time.Duration // wall time of that sample
@@ -173,6 +174,7 @@ func (w *worker) sum() *rest {
 	out := &rest{}
 	for _, m := range w.members {
 		out.add(m.rollup)
+		out.pids = append(out.pids, m.pid)
 		out.rssShmem += m.now.rssShmem
 		out.rssAnon += m.now.rssAnon
 	}

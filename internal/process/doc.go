@@ -28,6 +28,12 @@
 // when its leader is dead gets the signal then, and KILL when the stop timeout is over, which began with the first stop
 // signal, or at Kill. A process that went into a session or group of its own is not reached.
 //
+// # Output
+//
+// What a process writes into a pipe is copied as it comes, by a goroutine for each stream that ends with the stream: a
+// grandchild may hold the pipe long after the process is gone. No event waits for it; Gone does, for half a second, so
+// that what a worker said last is there when a fleet ends.
+//
 // # What it never does
 //
 // It keeps no list of processes, restarts nothing and decides nothing: who may start, and when to kill, is the

@@ -28,12 +28,15 @@ type DataFile struct {
 
 // Spec is a worker to start. Descriptors stay the caller's and may be closed when Start has returned.
 type Spec struct {
-	Plan        *contract.Plan
-	Sockets     []int // in the order of Plan.Sockets
-	Data        []DataFile
-	Stdout      int
-	Stderr      int       // used when Log is nil
-	Log         io.Writer // gets the worker's standard error byte for byte; its last bytes are kept
+	Plan    *contract.Plan
+	Sockets []int // in the order of Plan.Sockets
+	Data    []DataFile
+	Stdout  int // used when Out is nil
+	Stderr  int // used when Log is nil
+	// Out and Log get the worker's standard output and error byte for byte, each from a goroutine of its own; the last bytes
+	// of the error are kept. A Log without Out may be shared and is never closed. With Out both are this worker's alone: what
+	// is an io.Closer is closed at the end of its stream, also when Start fails.
+	Out, Log    io.Writer
 	Dir         string
 	Credential  *Credential
 	OOMScoreAdj *int
@@ -70,7 +73,8 @@ type Process struct {
 
 	child      *child
 	words      tail
-	copied     chan struct{} // closed when standard error has come to its end
+	said       chan struct{} // closed when standard output has come to its end and been copied, if it is
+	copied     chan struct{} // the same of standard error
 	gone       chan struct{} // closed when the whole group has ended
 	killed     chan struct{} // closed by Kill
 	stopSignal unix.Signal
@@ -85,7 +89,7 @@ type Process struct {
 
 func newProcess(stopSignal unix.Signal, grace time.Duration) *Process {
 	return &Process{
-		copied: make(chan struct{}), gone: make(chan struct{}), killed: make(chan struct{}),
+		said: make(chan struct{}), copied: make(chan struct{}), gone: make(chan struct{}), killed: make(chan struct{}),
 		stopSignal: stopSignal, grace: grace,
 	}
 }
@@ -93,25 +97,21 @@ func newProcess(stopSignal unix.Signal, grace time.Duration) *Process {
 // Start forks a worker and returns at once; report is then called with its events from one goroutine. It must run on
 // the thread of Stage's parent-death signal: one that is locked for life. An error means that there was no fork.
 func Start(spec *Spec, report func(Event)) (*Process, error) {
+	p := newProcess(spec.StopSignal, spec.StopTimeout)
+	stdout, outErr := p.capture(spec.Stdout, spec.Out, spec.Out != nil, io.Discard, p.said)
+	stderr, logErr := p.capture(spec.Stderr, spec.Log, spec.Out != nil, &p.words, p.copied)
+	if spec.Out != nil {
+		defer unix.Close(stdout)
+	}
+	if spec.Log != nil {
+		defer unix.Close(stderr)
+	}
 	null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
+	defer unix.Close(null)
+	if err := errors.Join(outErr, logErr, err); err != nil {
 		return nil, err
 	}
-	defer unix.Close(null)
-	p := newProcess(spec.StopSignal, spec.StopTimeout)
-	stderr := spec.Stderr
-	if spec.Log != nil {
-		reader, writer, err := pipe()
-		if err != nil {
-			return nil, err
-		}
-		defer unix.Close(writer)
-		stderr = writer
-		go p.copyLog(reader, spec.Log)
-	} else {
-		close(p.copied)
-	}
-	files := append([]int{null, spec.Stdout, stderr}, spec.Sockets...)
+	files := append([]int{null, stdout, stderr}, spec.Sockets...)
 	plan := &stagePlan{
 		Dir: []byte(spec.Dir), OOMScoreAdj: spec.OOMScoreAdj, Credential: spec.Credential, Worker: spec.Plan,
 	}
@@ -130,6 +130,7 @@ func Start(spec *Spec, report func(Event)) (*Process, error) {
 // watch follows the process from the exec stage to the end of its group.
 func (p *Process) watch(report func(Event)) {
 	defer close(p.gone)
+	defer p.drain()
 	failure := p.child.stageResult()
 	if failure == nil {
 		p.becomeCommand()
@@ -260,34 +261,9 @@ func (p *Process) Hurry(grace time.Duration) {
 	}
 }
 
-// Gone is closed when the process and what was left of its group have ended.
+// Gone is closed when the process and what was left of its group have ended, and what they wrote has been copied. For a
+// pipe that somebody else holds, or a writer that does not take it, it waits half a second; the copying goes on.
 func (p *Process) Gone() <-chan struct{} { return p.gone }
-
-// LastWords returns the last 8 KiB of the worker's standard error. It waits up to patience for what is still in the
-// pipe: a grandchild may hold the other end for ever.
-func (p *Process) LastWords(patience time.Duration) string {
-	select {
-	case <-p.copied:
-	case <-time.After(patience):
-	}
-	return p.words.String()
-}
-
-func (p *Process) copyLog(reader *os.File, log io.Writer) {
-	defer close(p.copied)
-	defer reader.Close()
-	buffer := make([]byte, 16<<10)
-	for {
-		n, err := reader.Read(buffer)
-		if n > 0 {
-			p.words.Write(buffer[:n])
-			_, _ = log.Write(buffer[:n])
-		}
-		if err != nil {
-			return
-		}
-	}
-}
 
 func exitCode(status unix.WaitStatus) int {
 	if status.Signaled() {

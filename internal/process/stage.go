@@ -35,6 +35,7 @@ type stagePlan struct {
 	Paths       [][]string // for each dataset, the paths to try, best first
 	Args        contract.Strings
 	Env         contract.Strings
+	Quiet       []quietEntry // in place of all the rest: see StartQuiet
 }
 
 // stageError travels back to the parent as JSON.
@@ -88,6 +89,9 @@ func runStage(planFD int) *stageError {
 	plan, err := readPlan(planFD)
 	if err != nil {
 		return fail("read plan", err)
+	}
+	if plan.Quiet != nil {
+		return fail("silence", runQuiet(plan.Quiet))
 	}
 	if dir := string(plan.Dir); dir != "" {
 		if err := unix.Chdir(dir); err != nil {

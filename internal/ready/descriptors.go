@@ -7,6 +7,7 @@ package ready
 
 import (
 	"bytes"
+	"iter"
 	"slices"
 	"strconv"
 
@@ -42,22 +43,23 @@ func (l *looker) descriptors(dir string) (uring bool, err error) {
 		case "anon_inode:[io_uring]":
 			uring = true
 		default:
-			inode, ok := socket(link)
-			if !ok {
+			inode, ok := socketInode(link)
+			number, err := strconv.Atoi(name)
+			if !ok || err != nil {
 				continue
 			}
-			if !slices.Contains(l.inodes, inode) {
-				l.sockets = append(l.sockets, inode)
-			} else if number, err := strconv.Atoi(name); err == nil {
-				l.listen = append(l.listen, number)
+			if s := (socket{number, inode}); slices.Contains(l.inodes, inode) {
+				l.listen = append(l.listen, s)
+			} else {
+				l.sockets = append(l.sockets, s)
 			}
 		}
 	}
 	return uring, nil
 }
 
-// socket returns the inode in link, a descriptor's target, if it is a socket: "socket:[21530]".
-func socket(link []byte) (inode uint64, ok bool) {
+// socketInode returns the inode in link, a descriptor's target, if it is a socket: "socket:[21530]".
+func socketInode(link []byte) (inode uint64, ok bool) {
 	digits, ok := bytes.CutPrefix(link, []byte("socket:["))
 	if !ok {
 		return 0, false
@@ -67,32 +69,40 @@ func socket(link []byte) (inode uint64, ok bool) {
 }
 
 // watches tells whether text, the fdinfo of an epoll instance, has an entry for one of inodes that asks for input.
-// Such a line reads (Linux 4.13; data is the program's own word, numbers but tfd in hexadecimal):
+func watches(text []byte, inodes []uint64) bool {
+	for range watched(text, inodes) {
+		return true
+	}
+	return false
+}
+
+// watched yields the entries for one of inodes that ask for input in text, the fdinfo of an epoll instance. Such a line
+// reads (Linux 4.13; all numbers but tfd are hexadecimal):
 //
 //	tfd:        3 events:       19 data:                3  pos:0 ino:541a sdev:9
 //
 // tfd is the number at the time of registration and may be another file by now: the inode decides. An instance inside
 // another one is a descriptor of the process too and is read by itself. An entry that is disarmed (EPOLLONESHOT after
 // its event, or registered with no events) does not wait.
-func watches(text []byte, inodes []uint64) bool {
-	for line := range bytes.Lines(text) {
-		if !bytes.HasPrefix(line, []byte("tfd:")) {
-			continue
-		}
-		inode, ok := hexAfter(line, " ino:")
-		if !ok || !slices.Contains(inodes, inode) {
-			continue
-		}
-		events, ok := hexAfter(line, " events:")
-		if ok && events&input != 0 {
-			return true
+func watched(text []byte, inodes []uint64) iter.Seq[Watcher] {
+	return func(yield func(Watcher) bool) {
+		for line := range bytes.Lines(text) {
+			fd, isEntry := numberAfter(line, "tfd:", 10)
+			inode, hasInode := numberAfter(line, " ino:", 16)
+			events, hasEvents := numberAfter(line, " events:", 16)
+			data, hasData := numberAfter(line, " data:", 16)
+			if !isEntry || !hasInode || !hasEvents || !hasData || events&input == 0 || !slices.Contains(inodes, inode) {
+				continue
+			}
+			if !yield(Watcher{FD: int(fd), Inode: inode, Events: uint32(events), Data: data}) {
+				return
+			}
 		}
 	}
-	return false
 }
 
-// hexAfter returns the hexadecimal number that follows key in line.
-func hexAfter(line []byte, key string) (uint64, bool) {
+// numberAfter returns the number that follows key in line.
+func numberAfter(line []byte, key string, base int) (uint64, bool) {
 	_, rest, ok := bytes.Cut(line, []byte(key))
 	if !ok {
 		return 0, false
@@ -101,6 +111,6 @@ func hexAfter(line []byte, key string) (uint64, bool) {
 	if end := bytes.IndexAny(rest, " \n"); end >= 0 {
 		rest = rest[:end]
 	}
-	n, err := strconv.ParseUint(string(rest), 16, 64)
+	n, err := strconv.ParseUint(string(rest), base, 64)
 	return n, err == nil
 }

@@ -22,25 +22,45 @@ const (
 	Notify
 	// Alive: the worker has lived for Mode.Alive.
 	Alive
+	// HTTP: ready as by Auto, and then a GET of Mode.Path from the first listener is answered with 2xx or 3xx.
+	HTTP
+	// TCP: ready as by Auto, and then the first listener takes a connection.
+	TCP
 )
 
 // Mode is the value of --ready.
+//
+// All workers of a fleet share its listeners, so with HTTP and TCP the answer may come from another worker. Therefore
+// the worker's own processes must first be seen waiting on a listener or serving a connection from one; the answer
+// then tells that a request gets through (HTTP), or that the address can be reached (TCP). Where the processes cannot be
+// read, the answer alone counts.
 type Mode struct {
 	Kind  Kind
 	Alive time.Duration // with Kind Alive only; positive
+	Path  string        // with Kind HTTP only; printable ASCII that begins with "/"
 }
 
-const forms = "auto, notify or alive:DURATION such as alive:1s"
+const forms = "auto, notify, http:PATH such as http:/health, tcp or alive:DURATION such as alive:1s"
 
-// ParseMode reads "auto", "notify" or "alive:DURATION".
+// NeedsListener tells whether m makes sense only for a fleet that listens: HTTP and TCP ask its first listener.
+func (m Mode) NeedsListener() bool { return m.Kind == HTTP || m.Kind == TCP }
+
+// ParseMode reads "auto", "notify", "http:PATH", "tcp" or "alive:DURATION".
 func ParseMode(s string) (Mode, error) {
-	switch {
-	case s == "auto":
+	switch s {
+	case "auto":
 		return Mode{Kind: Auto}, nil
-	case s == "notify":
+	case "notify":
 		return Mode{Kind: Notify}, nil
-	case s == "tcp" || strings.HasPrefix(s, "http:"):
-		return Mode{}, fmt.Errorf("cannot use readiness %q: not supported by this version; use %s", s, forms)
+	case "tcp":
+		return Mode{Kind: TCP}, nil
+	}
+	if path, ok := strings.CutPrefix(s, "http:"); ok {
+		if !strings.HasPrefix(path, "/") || strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return Mode{}, fmt.Errorf("cannot use readiness %q: %q is not a path that begins with / and has only printable "+
+				"ASCII and no space (percent-encode the rest); use %s", s, path, forms)
+		}
+		return Mode{Kind: HTTP, Path: path}, nil
 	}
 	text, ok := strings.CutPrefix(s, "alive:")
 	if !ok {
@@ -62,6 +82,10 @@ func (m Mode) String() string {
 		return "notify"
 	case Alive:
 		return "alive:" + m.Alive.String()
+	case HTTP:
+		return "http:" + m.Path
+	case TCP:
+		return "tcp"
 	}
 	return fmt.Sprintf("Kind(%d)", int(m.Kind))
 }

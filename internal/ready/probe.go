@@ -21,9 +21,11 @@ const (
 	// blindLooks in a row must end Unknown before READY=1 counts instead. A single one proves nothing: a program that
 	// changes its user (sudo in an import) or is between fork and exec cannot be read for a moment.
 	blindLooks = 5
-	// thoroughEvery so many looks, one is for accepted connections too: a walk over all sockets of the network namespace,
-	// 30 ms for ten thousand.
-	thoroughEvery = 20
+	// askEvery lies between two tries to get an answer from a worker that was seen.
+	askEvery = 250 * time.Millisecond
+	// walkEvery so many looks, one may walk over all TCP sockets of the network namespace, 30 ms for ten thousand, where
+	// accepted connections cannot be found in a quicker way.
+	walkEvery = 20
 )
 
 // Probe watches one starting incarnation.
@@ -33,6 +35,11 @@ type Probe struct {
 	Inodes   []uint64        // the fleet's listening sockets (fstat's st_ino); none: the worker serves nothing we know
 	Mode     Mode            // when it counts as ready
 	Notified <-chan struct{} // closed by the owner at READY=1; nil: it cannot notify
+
+	// Dial is where the listeners are, in the order of --listen, as "NETWORK ADDRESS" for net.Dial: "tcp 127.0.0.1:8000",
+	// "unix /run/x.sock"; an unspecified address (":8000", "[::]:8000") is dialled by loopback. Only the modes that need
+	// a listener use it, and of it the first.
+	Dial []string
 }
 
 // NotReadyError is what Wait returns when it was cancelled. It unwraps to the context's error.
@@ -55,9 +62,9 @@ func (p Probe) Wait(ctx context.Context) error {
 	case Alive:
 		p.Notified = nil
 		return p.signal(ctx, p.Mode.Alive, fmt.Sprintf("has not lived for %v yet", p.Mode.Alive))
-	case Auto:
+	case Auto, HTTP, TCP:
 	}
-	if len(p.Inodes) == 0 {
+	if len(p.Inodes) == 0 && !p.Mode.NeedsListener() {
 		return p.signal(ctx, grace, fmt.Sprintf("has neither sent READY=1 nor lived for %v yet", grace))
 	}
 	return p.watch(ctx)
@@ -84,23 +91,29 @@ func (p Probe) signal(ctx context.Context, life time.Duration, seen string) erro
 // watch looks until the evidence is enough.
 func (p Probe) watch(ctx context.Context) error {
 	if p.Proc == "" {
-		p.Proc = "/proc"
+		p.Proc = procfs
 	}
 	l := looker{proc: p.Proc, inodes: p.Inodes, numbers: native()}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 
-	notified := p.Notified
+	notified, asks := p.Notified, p.Mode.NeedsListener()
 	var e evidence
+	if asks {
+		notified, e.told = nil, true // not READY=1, but the answer makes up for what cannot be read
+	}
 	for looks := 1; ; looks++ {
-		l.thorough = looks%thoroughEvery == 0
+		l.walk = looks%walkEvery == 0
 		pids := host.Tree(p.Proc, p.PID)
 		s := l.look(pids)
 		if len(pids) == 0 { // it has just ended, and ctx will; or /proc is mounted with hidepid
 			s.verdict, s.err = Unknown, fmt.Errorf("%s does not show process %d", p.Proc, p.PID)
 		}
 		if e.ready(s.verdict) {
-			return nil
+			if !asks {
+				return nil
+			}
+			return p.ask(ctx)
 		}
 		timer.Reset(pause) // after the look: a slow one must not eat the pause
 		for waiting := true; waiting; {
@@ -140,7 +153,7 @@ func (s sight) String() string {
 	case s.verdict == Seen:
 		return "waits on a listening socket"
 	case s.verdict == Unknown:
-		return fmt.Sprintf("was not seen waiting on a listening socket (%v; READY=1 would count); %s", s.err, advice)
+		return fmt.Sprintf("was not seen waiting on a listening socket (%v); %s", s.err, advice)
 	case s.holders == 0:
 		return fmt.Sprintf("has no listening socket open in any of its processes (%d): "+
 			"does it use LISTEN_FDS or {fd:NAME}? %s", s.processes, advice)

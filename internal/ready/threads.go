@@ -94,7 +94,7 @@ func (l *looker) thread(task int, dir, tid string, mem *memory) (waits bool, err
 	if err != nil {
 		return false, nil
 	}
-	inode, ok := socket(link)
+	inode, ok := socketInode(link)
 	return ok && slices.Contains(l.inodes, inode), nil
 }
 
@@ -102,7 +102,7 @@ func (l *looker) thread(task int, dir, tid string, mem *memory) (waits bool, err
 func (l *looker) awaited(c call, mem *memory) (fd int, err error) {
 	switch c.number {
 	case l.numbers.accept, l.numbers.accept4:
-		if fd := int(int32(c.args[0])); slices.Contains(l.listen, fd) {
+		if fd := int(int32(c.args[0])); l.listens(fd) {
 			return fd, nil
 		}
 	case l.numbers.poll, l.numbers.ppoll:
@@ -128,7 +128,7 @@ func (l *looker) polled(array uint64, count uint32, mem *memory) (fd int, err er
 		for entry := range slices.Chunk(text, size) {
 			fd := int(int32(binary.NativeEndian.Uint32(entry)))
 			events := binary.NativeEndian.Uint16(entry[4:])
-			if events&input != 0 && slices.Contains(l.listen, fd) {
+			if events&input != 0 && l.listens(fd) {
 				return fd, nil
 			}
 		}
@@ -143,7 +143,8 @@ func (l *looker) selected(limit int, set uint64, mem *memory) (fd int, err error
 	if set == 0 {
 		return -1, nil
 	}
-	for _, fd := range l.listen {
+	for _, s := range l.listen {
+		fd := s.number
 		if fd >= limit {
 			continue
 		}

@@ -40,15 +40,17 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("Verdict(%d)", int(v))
 }
 
+const procfs = "/proc" // where the processes of this machine are, and not those of a test
+
 // Waiting tells whether one of the processes pids waits for connections on one of the listening sockets inodes (fstat's
-// st_ino of the socket's descriptor), or has one from it. proc is the mount point of procfs, normally "/proc". The error is non-nil exactly
-// when the verdict is Unknown, and says what could not be read.
+// st_ino of the socket's descriptor), or has one from it. proc is the mount point of procfs, normally "/proc". The error
+// is non-nil exactly when the verdict is Unknown, and says what could not be read.
 //
 // A process waits when an epoll instance it has open watches the socket for input, or when one of its threads is inside
-// accept, poll or select on it. One that is too busy to wait has a connection that it accepted. Having the socket open is nothing: every worker inherits it. Processes that end during
-// the look count as not there.
+// accept, poll or select on it. One that is too busy to wait has a connection that it accepted. Having the socket open is
+// nothing: every worker inherits it. Processes that end during the look count as not there.
 func Waiting(proc string, pids []int, inodes []uint64) (Verdict, error) {
-	l := looker{proc: proc, inodes: inodes, numbers: native(), thorough: true}
+	l := looker{proc: proc, inodes: inodes, numbers: native(), walk: true}
 	seen := l.look(pids)
 	return seen.verdict, seen.err
 }
@@ -67,14 +69,14 @@ type looker struct {
 	inodes  []uint64
 	numbers syscalls
 
-	// thorough: look for accepted connections too.
-	thorough bool
+	// walk: look for accepted connections in /proc/net/tcp too, where nothing quicker can be had.
+	walk bool
 
 	names   []string // of the directory read last
 	links   []byte   // one link's target
 	text    []byte   // one file of /proc, or a piece of a worker's memory
-	listen  []int    // descriptors of the current process that are our sockets
-	sockets []uint64 // the inodes of its other sockets
+	listen  []socket // descriptors of the current process that are our sockets
+	sockets []socket // its other sockets
 	epolls  []string // its descriptors that are epoll instances
 }
 
@@ -84,7 +86,7 @@ func (l *looker) look(pids []int) sight {
 	var s sight
 	for _, pid := range pids {
 		dir := l.proc + "/" + strconv.Itoa(pid)
-		waits, err := l.process(dir)
+		waits, err := l.process(pid, dir)
 		if err != nil && l.zombie(dir) {
 			continue
 		}
@@ -103,8 +105,9 @@ func (l *looker) look(pids []int) sight {
 	return s
 }
 
-// process judges the one process whose directory is dir: epoll first, as it needs no look at the threads.
-func (l *looker) process(dir string) (waits bool, err error) {
+// process judges the one process whose directory is dir: epoll first, as it needs no look at the threads, and those after
+// the connections, which are soon gone.
+func (l *looker) process(pid int, dir string) (waits bool, err error) {
 	uring, err := l.descriptors(dir + "/fd")
 	if err != nil {
 		return false, err
@@ -121,8 +124,11 @@ func (l *looker) process(dir string) (waits bool, err error) {
 	if len(l.listen) == 0 {
 		return false, nil
 	}
-	waits, err = l.threads(dir)
-	if waits || l.thorough && l.accepted(dir) {
+	waits, askErr := l.accepted(pid)
+	if !waits {
+		waits, err = l.threads(dir)
+	}
+	if waits || askErr != nil && l.acceptedByList(dir) {
 		return true, nil
 	}
 	if err == nil && uring {

@@ -58,7 +58,7 @@ func TestFixturesOfProc(t *testing.T) {
 					}
 				}
 			}
-			l := looker{proc: unpack(t, archive), inodes: inodes, numbers: tables(arch), thorough: true}
+			l := looker{proc: unpack(t, archive), inodes: inodes, numbers: tables(arch), walk: true}
 			for look := range 2 { // the second look uses the buffers of the first
 				s := l.look(pids)
 				if s.verdict.String() != want {

@@ -81,19 +81,36 @@ func (p *page) samples(s *supervisor.Snapshot) {
 
 // notes says per worker what a cell cannot: why a value is missing, how the last process ended, what it says itself.
 func (p *page) notes(s *supervisor.Snapshot) {
+	told := map[int]bool{} // the last end is the slot's: both rows of one in replacement carry it
 	for i := range s.Workers {
 		w := &s.Workers[i]
+		name := who(s, w)
 		if w.Sample.Error != "" && w.PID != nil {
-			p.printf("worker %d: %s is not known: %s\n", w.ID, dash, clean(w.Sample.Error))
+			p.printf("%s: %s is not known: %s\n", name, dash, clean(w.Sample.Error))
 		}
 		if w.StatusText != "" {
-			p.printf("worker %d says: %s\n", w.ID, clean(w.StatusText))
+			p.printf("%s says: %s\n", name, clean(w.StatusText))
 		}
-		if e := w.LastExit; e != nil {
+		if e := w.LastExit; e != nil && !told[w.ID] {
+			told[w.ID] = true
 			p.printf("worker %d: %s, last end %s ago: %s (%s)\n", w.ID, restarts(w.RespawnCount),
 				duration(now(s).Sub(e.At).Seconds()), ending(e), clean(e.Reason))
 		}
 	}
+}
+
+// who names a row's worker, with its pid where the slot has another row.
+func who(s *supervisor.Snapshot, w *supervisor.Worker) string {
+	rows := 0
+	for i := range s.Workers {
+		if s.Workers[i].ID == w.ID {
+			rows++
+		}
+	}
+	if rows > 1 && w.PID != nil {
+		return fmt.Sprintf("worker %d (pid %d)", w.ID, *w.PID)
+	}
+	return fmt.Sprintf("worker %d", w.ID)
 }
 
 func restarts(n int) string {
@@ -107,7 +124,10 @@ func restarts(n int) string {
 }
 
 func ending(e *supervisor.Exit) string {
-	if e.Signal != "" {
+	switch {
+	case e.OOM:
+		return "killed by " + clean(e.Signal) + " while the kernel's OOM killer was at work"
+	case e.Signal != "":
 		return "killed by " + clean(e.Signal)
 	}
 	if e.Code == nil {

@@ -8,6 +8,7 @@ package tui
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,15 +47,13 @@ func (p *page) header(s *supervisor.Snapshot) {
 	p.printf("preforkd %s, pid %d, %s, %s for %s\n",
 		p.paint(bold, clean(v.Name)), v.PID, clean(v.Version), clean(string(v.State)), duration(v.Uptime))
 	for _, l := range s.Listen {
-		p.printf("listening on %s (%s), %s waiting\n", clean(l.Address), clean(l.Name), count(l.Queue))
-	}
-	if r := v.LastReload; r != nil {
-		outcome := r.Result
-		if r.Error != "" {
-			outcome += ": " + r.Error
+		accept := ""
+		if l.Accept != "shared" && l.Accept != "" {
+			accept = ", " + clean(l.Accept)
 		}
-		p.printf("last reload %s ago: %s\n", duration(now(s).Sub(r.At).Seconds()), clean(outcome))
+		p.printf("listening on %s (%s%s), %s waiting\n", clean(l.Address), clean(l.Name), accept, count(l.Queue))
 	}
+	p.operation(s)
 }
 
 func (p *page) data(s *supervisor.Snapshot) {
@@ -100,14 +99,25 @@ func (p *page) workers(s *supervisor.Snapshot) {
 		head: []string{"ID", "PID", "STATUS", "INC", "UP", "RSS", "PSS", "USS", "PRIVATE", "COW"}, left: "0011000000",
 		paint: map[int]func(string) string{2: p.status},
 	}
+	replacing := slices.ContainsFunc(s.Workers, func(w supervisor.Worker) bool { return w.Replacing != "" })
+	if replacing { // a column that is worth its width only then
+		t.head, t.left = append(t.head, "REPLACING"), t.left+"1"
+	}
 	for i := range s.Workers {
 		w := &s.Workers[i]
-		t.add(strconv.Itoa(w.ID), pid(w), string(w.Status), strconv.Itoa(w.Incarnation), age(w.Uptime),
-			bytes(w.RSS), bytes(w.PSS), bytes(w.USS), bytes(w.Private), bytes(cow(w)))
+		row := []string{
+			strconv.Itoa(w.ID), pid(w), string(w.Status), strconv.Itoa(w.Incarnation), age(w.Uptime),
+			bytes(w.RSS), bytes(w.PSS), bytes(w.USS), bytes(w.Private), bytes(cow(w)),
+		}
+		if replacing {
+			row = append(row, w.Replacing)
+		}
+		t.add(row...)
 	}
 	if len(s.Workers) > 1 {
 		m := &s.Memory
-		t.add("", "", "sum", "", "", bytes(m.RSS), bytes(m.PSS), bytes(m.USS), bytes(m.Private), bytes(m.COW))
+		row := []string{"", "", "sum", "", "", bytes(m.RSS), bytes(m.PSS), bytes(m.USS), bytes(m.Private), bytes(m.COW)}
+		t.add(append(row, make([]string, len(t.head)-len(row))...)...)
 	}
 	p.table(&t)
 }

@@ -64,6 +64,8 @@ func TestTextFromOutsideCannotControlTheTerminal(t *testing.T) {
 	s.Workers[0].StatusText, s.Workers[0].Sample.Error, s.Workers[4].LastExit.Signal = evil, evil, evil
 	s.Workers[4].LastExit.Reason, s.Listen[0].Name, s.Listen[0].Address, s.Memory.Counterfactual = evil, evil, evil, evil
 	s.Workers[0].Status, s.Supervisor.State = supervisor.Status(evil), supervisor.State(evil)
+	s.Supervisor.LastReload.Result, s.Listen[0].Accept, s.Workers[0].Replacing = evil, evil, evil
+	s.Supervisor.Operation.Kind, s.Supervisor.Operation.Phase, s.Workers[2].LastExit = evil, evil, &supervisor.Exit{Signal: evil, OOM: true}
 	for _, r := range render(t, s, Options{}) {
 		if r != '\n' && r < ' ' || r == '\u202e' || r == '\u007f' || r == '\ufffd' {
 			t.Fatalf("%q comes through", r)

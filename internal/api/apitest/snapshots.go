@@ -73,10 +73,17 @@ func Example() *supervisor.Snapshot {
 }
 
 // Rich is Example with one row of everything that can happen: a slot in replacement, one in backoff, a process tree, a
-// worker that cannot be measured, two versions of a dataset, another one being loaded, hostile text, missing values.
+// worker that cannot be measured, one whose predecessor the OOM killer took, two versions of a dataset, another one being
+// loaded, a reload under way after one that failed, hostile text, missing values.
 func Rich() *supervisor.Snapshot {
 	s := Example()
-	s.Supervisor.LastReload = &supervisor.Reload{At: *after(95), Result: "failed", Error: "worker 1 was not ready in 60 s"}
+	s.Supervisor.LastReload = &supervisor.Reload{
+		At: *after(95), Took: 61.5, Result: supervisor.ReloadFailed,
+		Error: "worker 1 was not ready in 60 s; its last words:\nImportError: app\t\x1b[31mv2\x1b[0m",
+	}
+	s.Supervisor.Operation = &supervisor.Operation{
+		Kind: "reload", StartedAt: *after(96), Phase: "rolling", Done: 1, Total: 4, FailedStarts: 2, Queued: 1,
+	}
 
 	next := s.Data[0]
 	next.Version, next.Huge, next.LoadedAt, next.Workers = 2, nil, after(80), 1
@@ -89,7 +96,8 @@ func Rich() *supervisor.Snapshot {
 	s.Workers[0].PIDs = append(s.Workers[0].PIDs, 4120, 4121)
 	s.Workers[0].Requests = new(int64(1234))
 	s.Workers[0].StatusText = "index \x1b[31mwarm\x1b[0m"
-	s.Workers[1].Status = supervisor.StatusStopping
+	s.Workers[0].Replacing = "max-private"
+	s.Workers[1].Status, s.Workers[1].Replacing = supervisor.StatusStopping, "reload"
 
 	fresh := supervisor.Worker{
 		ID: 1, PID: new(4130), Status: supervisor.StatusStarting, Incarnation: 2, RespawnCount: 1,
@@ -101,10 +109,11 @@ func Rich() *supervisor.Snapshot {
 		Data: []supervisor.WorkerData{{Name: "emb", Version: 2}},
 	}
 	locked := supervisor.Worker{
-		ID: 2, PID: new(4131), Status: supervisor.StatusReady, Incarnation: 1, LastSpawn: after(2), Uptime: new(98.0),
-		PIDs:   []int{4131},
-		Sample: supervisor.Sample{Source: "status", Error: "/proc/4131/status: permission denied"},
-		Data:   []supervisor.WorkerData{{Name: "emb", Version: 1}},
+		ID: 2, PID: new(4131), Status: supervisor.StatusReady, Incarnation: 2, RespawnCount: 1, LastSpawn: after(2),
+		Uptime: new(98.0), PIDs: []int{4131},
+		LastExit: &supervisor.Exit{At: *after(1), Signal: "SIGKILL", Reason: "crash", OOM: true},
+		Sample:   supervisor.Sample{Source: "status", Error: "/proc/4131/status: permission denied"},
+		Data:     []supervisor.WorkerData{{Name: "emb", Version: 1}},
 	}
 	waiting := supervisor.Worker{
 		ID: 3, Status: supervisor.StatusBackoff, Incarnation: 5, RespawnCount: 4, LastSpawn: after(96), PIDs: []int{},
@@ -113,7 +122,9 @@ func Rich() *supervisor.Snapshot {
 	}
 	s.Workers = append(s.Workers, fresh, locked, waiting)
 
-	s.Listen = append(s.Listen, supervisor.Listener{Name: "admin", Address: "unix:/run/app/admin.sock", Accept: "shared"})
+	s.Listen = append(s.Listen,
+		supervisor.Listener{Name: "admin", Address: "unix:/run/app/admin.sock", Accept: "shared"},
+		supervisor.Listener{Name: "grpc", Address: "[::1]:9000", Accept: "reuseport", Queue: new(3)})
 	s.Memory.PSS, s.Memory.USS, s.Memory.Used, s.Memory.WithoutSharing = nil, nil, nil, nil
 	s.Memory.Saved, s.Memory.SavedRatio = new(-40*mib), nil
 	s.Memory.Cgroup = supervisor.CgroupMemory{}

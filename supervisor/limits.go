@@ -1,0 +1,98 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+// Limits at which a worker is replaced, and the watchdog. What they mean is internal/recycle's; this file tells it what
+// is read and heard, and the fleet what follows.
+
+import (
+	"time"
+
+	"github.com/preforkd/preforkd/internal/fleet"
+	"github.com/preforkd/preforkd/internal/host"
+	"github.com/preforkd/preforkd/internal/memstat"
+	"github.com/preforkd/preforkd/internal/recycle"
+)
+
+func (l *loop) policy(config *parsed) recycle.Policy {
+	p := recycle.Policy{
+		MaxAge: recycle.Limit(config.MaxAge), MaxRequests: recycle.Limit(config.MaxRequests), MaxPrivate: recycle.Limit(config.MaxPrivate),
+		Watchdog: config.Watchdog,
+	}
+	if config == l.tooSmall {
+		p.MaxPrivate = recycle.Limit{}
+	}
+	return p
+}
+
+func replaceReason(r recycle.Reason) fleet.Reason {
+	switch r {
+	case recycle.MaxAge:
+		return fleet.ReasonAge
+	case recycle.MaxRequests:
+		return fleet.ReasonRequests
+	case recycle.MaxPrivate:
+		return fleet.ReasonMemory
+	case recycle.Watchdog:
+	}
+	return fleet.ReasonWatchdog
+}
+
+// recycle looks at every ready worker. It is called at each tick, once a second or more often.
+func (l *loop) recycle() {
+	measured := l.sampler.Latest()
+	for id, w := range l.workers {
+		if state, _ := l.state.Worker(id); state.Phase != fleet.WorkerReady {
+			continue
+		}
+		m := measured.Workers[memstat.Key{Worker: id.Slot, Incarnation: id.Incarnation}]
+		if m != nil && m.Private != nil && w.release.config != l.tooSmall {
+			if refusal, refused := w.limits.Private(*m.Private, l.since(m.PrivateAt)); refused {
+				l.config.Log.Error("a limit is ignored", "error", refusal.Text(id.Slot, w.release.config.MaxPrivate.Value))
+				l.tooSmall = w.release.config
+			}
+		}
+		if verdict, due := w.limits.Due(l.now()); due {
+			if verdict.Reason == recycle.MaxPrivate && w.release.config == l.tooSmall {
+				w.limits.Postpone(l.now())
+				continue
+			}
+			l.about(id).Warn("replacing worker", "pid", w.process.PID, "reason", verdict.Reason.String(), "because", verdict.Text)
+			l.step(fleet.Replace{ID: id, Reason: replaceReason(verdict.Reason)})
+		}
+	}
+}
+
+// nextLimit is when the earliest limit is reached by time alone, or never.
+func (l *loop) nextLimit() fleet.Time {
+	next := fleet.Never
+	for id, w := range l.workers {
+		if state, _ := l.state.Worker(id); state.Phase == fleet.WorkerReady {
+			next = min(next, w.limits.Next())
+		}
+	}
+	return next
+}
+
+// oomStruck tells whether the OOM killer has been at work in our cgroup since the last time this was asked. The count rises
+// before the victim can be reaped.
+func (l *loop) oomStruck() bool {
+	kills, err := (host.Host{}).OOMKills()
+	if err != nil {
+		return false
+	}
+	struck := kills > l.oomKills
+	l.oomKills = kills
+	return struck
+}
+
+// noteOOM begins the counting.
+func (l *loop) noteOOM() {
+	if kills, err := (host.Host{}).OOMKills(); err == nil {
+		l.oomKills = kills
+	}
+}
+
+// since is a moment on the fleet's clock.
+func (l *loop) since(at time.Time) fleet.Time { return at.Sub(l.started) - l.paused }

@@ -174,7 +174,7 @@ func (l *loop) exited(w *worker, event process.Exited) {
 		exit.Code = &event.Code
 	}
 	l.retire(w, exit)
-	l.stepThen(fleet.Exited{ID: w.id, Exit: fleet.Exit{Code: event.Code, Signal: event.Signal}}, func() {
+	l.stepThen(fleet.Exited{ID: w.id, Exit: fleet.Exit{Code: event.Code, Signal: event.Signal, OOM: exit.OOM}}, func() {
 		// Here the slot's last reason is that of this very end.
 		reason := l.state.Slots[w.id.Slot].LastReason
 		exit.OOM = exit.OOM && reason == fleet.ReasonCrash

@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			// A mark in the environment, which every process that a script starts inherits.
 			env.Setenv("PREFORKD_SCRIPT", env.WorkDir)
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // a program built with -race would sleep a second at its end
 			env.Setenv("RUN", filepath.Join(env.WorkDir, "run"))
 			free, err := freePort()
 			if err != nil {

@@ -22,6 +22,7 @@
 //     RespawnEvery, with RespawnBurst of them ahead of that. One that dies before it was ready makes its slot wait
 //     BackoffMin, doubled for each further failure up to BackoffMax, plus up to a tenth of it. RollOut and the end of a roll
 //     that failed start its slots afresh; replacements make no slot wait longer than RespawnEvery.
+//     A start that somebody else killed (KILL, and not the OOM killer) is no failed one while the slot keeps that pace.
 //  5. The fleet gives up when GiveUpAfter starts in a row died before they were ready while no worker was ready, or when
 //     a permanent SpawnFailed arrives before any worker has ever been ready. A fleet that has been ready once does not
 //     end at the first permanent failure: the file may be missing for the moment that its update takes.
@@ -38,6 +39,7 @@
 //     starts of the new one is asked to stop; if a worker of the new one has been ready, starts are of the new one, and only
 //     what starts beside a ready worker is asked to stop. RollEnded comes exactly once for each roll that began.
 //  9. Scale gives up the highest slots: their workers are asked to stop. Slots that come back go on counting incarnations.
+//
 // 10. After Step(s, now, …) the new state's Next is later than now: a loop that arms one timer with it never spins.
 //
 // What it asks of the caller: one ID's news arrive as Spawned before Exited, Exited exactly once and last, or else a

@@ -79,8 +79,16 @@ func (Stop) event()        {}
 func (Quit) event()        {}
 func (Kill) event()        {}
 
-// Exit is how a process ended: by Signal, or with Code when Signal is 0.
-type Exit struct{ Code, Signal int }
+// Exit is how a process ended: by Signal, or with Code when Signal is 0. OOM: the signal was the OOM killer's.
+type Exit struct {
+	Code, Signal int
+	OOM          bool
+}
+
+// outside tells whether somebody else killed the process, if we did not: that says nothing about the program.
+func (e Exit) outside() bool { return e.Signal == sigKill && !e.OOM }
+
+const sigKill = 9
 
 // Reason is why a worker ended, as counted in /stats.
 type Reason int

@@ -23,7 +23,7 @@ type node struct {
 	actions []Action // of the step that led here
 }
 
-// trail is how a node was reached from New: small, since every node keeps its own while it is explored no more.
+// trail is how a node was reached from New. It is small: it is all that is kept of a node that has been explored.
 type trail struct {
 	from *trail
 	c    Config // of the root
@@ -43,7 +43,7 @@ func (n *node) String() string {
 	}
 	slices.Reverse(all)
 	s, text := New(all[0].c), ""
-	for _, at := range all[1:] {
+	for _, at := range all[1:] { // the root comes first
 		var actions []Action
 		if at.ev != nil {
 			s, actions = Step(s, at.now, at.ev)
@@ -86,6 +86,10 @@ func (n *node) news() (news, stale []Event) {
 			is(!w.spawned, SpawnFailed{ID: w.id, Permanent: true})
 			is(!w.ready && !w.early && !w.stopWanted, Ready{w.id})
 			is(true, Exited{w.id, Exit{Code: 1}})
+			if w.starts() {
+				is(true, Exited{w.id, Exit{Signal: 9}})
+				is(true, Exited{w.id, Exit{Signal: 9, OOM: true}})
+			}
 			if !w.serves() || !n.o.runs() {
 				is(false, Replace{w.id, ReasonAge})
 				is(false, Replace{w.id, ReasonWatchdog})

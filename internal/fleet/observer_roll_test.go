@@ -10,6 +10,7 @@ func (o *observer) rollBegins(now Time, ev RollOut) {
 		return
 	}
 	o.epochs++
+	o.row = 0
 	o.roll = seenRoll{reason: ev.Reason, slots: ev.Slots, target: o.epochs, workers: o.c.Workers, before: o.c}
 	if ev.Config != nil {
 		before := o.c.Workers

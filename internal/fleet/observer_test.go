@@ -158,11 +158,11 @@ func (o *observer) told(now Time, ev Event) {
 		}
 	case SpawnFailed:
 		if w := o.worker(ev.ID); w != nil && !w.spawned {
-			o.died(now, *w, ReasonSpawnFailed, ev.Permanent)
+			o.died(now, *w, ReasonSpawnFailed, Exit{}, ev.Permanent)
 		}
 	case Exited:
 		if w := o.worker(ev.ID); w != nil {
-			o.died(now, *w, ReasonCrash, false)
+			o.died(now, *w, ReasonCrash, ev.Exit, false)
 		}
 	case Replace:
 		if w := o.worker(ev.ID); w != nil && w.serves() && (w.wanted == ReasonNone || ev.Reason == ReasonWatchdog) {
@@ -204,7 +204,7 @@ func (o *observer) becameReady(now Time, w *seen) {
 	}
 }
 
-func (o *observer) died(now Time, w seen, unasked Reason, permanent bool) {
+func (o *observer) died(now Time, w seen, unasked Reason, exit Exit, permanent bool) {
 	slot := &o.slots[w.id.Slot]
 	slot.workers = slices.DeleteFunc(slot.workers, func(other seen) bool { return other.id == w.id })
 	reason := unasked
@@ -212,10 +212,13 @@ func (o *observer) died(now Time, w seen, unasked Reason, permanent bool) {
 		reason = w.reason
 	}
 	o.exits[reason]++
+	soonest := slot.paced - Time(o.c.RespawnBurst)*o.c.RespawnEvery
 	switch {
 	case o.stopping:
+	case !w.stopWanted && !w.ready && exit == (Exit{Signal: 9}) && soonest <= now: // killed by somebody else
+		slot.notBefore, slot.notAfter = now, now
 	case !w.stopWanted && w.ready: // a crash
-		slot.notBefore = max(now, slot.paced-Time(o.c.RespawnBurst)*o.c.RespawnEvery)
+		slot.notBefore = max(now, soonest)
 		slot.notAfter = slot.notBefore
 	case w.stopWanted && reason != ReasonStartTimeout: // what the slot waits for beside, it goes on waiting for
 		slot.notBefore, slot.notAfter = max(now, slot.notBefore), max(now, slot.notAfter)

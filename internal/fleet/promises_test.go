@@ -89,7 +89,7 @@ func explorations() []exploration {
 		{"2 slots, 2 start", rules{Config: of(quick, 2, 2, 1), calls: all[:2], jump: true}, 8, false},
 
 		// Two slots, each with a part of what replaces workers.
-		{"rolls", rules{Config: of(brisk, 2, 1, 1), calls: calls{reload, one}, lean: true}, 16, true},
+		{"rolls", rules{Config: of(brisk, 2, 1, 1), calls: calls{reload, one}, lean: true}, 16, false},
 		{"rolls, surge 0", rules{Config: of(brisk, 2, 2, 0), calls: calls{reload, one}, reasons: limits, lean: true}, 8, true},
 		{"rolls, surge 2", rules{Config: of(quick, 2, 2, 2), calls: calls{reload}, reasons: limits[:1], lean: true}, 16, false},
 		{"rolls, limits", rules{Config: of(quick, 2, 2, 1), calls: calls{reload}, reasons: limits, lean: true}, 16, false},

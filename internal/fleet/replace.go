@@ -58,6 +58,7 @@ func (t *step) rollOut(ev RollOut) {
 		return
 	}
 	t.Epochs++
+	t.FailedStarts = 0 // it may be the cure
 	before := t.Config
 	t.Roll = Roll{
 		Reason: ev.Reason, Slots: slices.Clone(ev.Slots), Target: t.Epochs, Workers: t.Config.Workers, Before: before,

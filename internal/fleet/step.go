@@ -148,8 +148,11 @@ func (t *step) ended(id ID, unasked Reason, exit Exit, failure SpawnFailed) {
 	slot.LastExit, slot.LastReason, slot.LastExitAt = exit, reason, t.now
 	t.Exits[reason]++
 
+	early := slot.Paced-Time(t.Config.RespawnBurst)*t.Config.RespawnEvery > t.now
 	switch {
 	case !t.active():
+	case w.Reason == ReasonNone && w.Phase != WorkerReady && exit.outside() && !early:
+		slot.RetryAt = t.now
 	case w.Reason == ReasonStartTimeout, w.Phase != WorkerReady && w.Phase != WorkerStopping:
 		t.failedStart(w, failure)
 	case w.Phase == WorkerReady:

@@ -171,6 +171,12 @@ func (v *view) memory(measured *memstat.Fleet) Memory {
 	account := memstat.Account{Ready: v.state.Count(fleet.WorkerReady), Supervisor: measured.Self.PSS}
 	for _, slot := range v.state.Slots {
 		for _, w := range slot.Workers {
+			if w.Phase == fleet.WorkerReady {
+				for _, version := range v.live[w.ID].versions {
+					allocated, _ := version.Segment.Allocated() // 0 for one that was freed a moment ago
+					account.Full += allocated
+				}
+			}
 			account.Workers = append(account.Workers, measured.Workers[memstat.Key{Worker: w.ID.Slot, Incarnation: w.ID.Incarnation}])
 		}
 	}

@@ -132,7 +132,8 @@ const (
 	// killed now and then is replaced at once, one that dies as soon as it serves does not eat a core.
 	respawnEvery = 500 * time.Millisecond
 	respawnBurst = 10
-	pauseAfter   = 5 * time.Second
+	pauseAfter   = 500 * time.Millisecond
+	noSlot       = -1
 	strayPoll    = 50 * time.Millisecond
 	// oomRaise makes the OOM killer prefer a worker to the supervisor, which holds the data and costs next to nothing.
 	oomRaise = 100

@@ -82,7 +82,7 @@ func (l *loop) reserve() int64 {
 			largest = max(largest, *w.Private)
 		}
 	}
-	return largest * int64(*l.config.Surge)
+	return largest * int64(*l.present().Surge)
 }
 
 // loaded is the channel that a load's result comes on, nil without one.
@@ -148,7 +148,7 @@ func (l *loop) startProducer(ctx context.Context, command string) (dataset.Produ
 		reaped := func() { l.post(func(l *loop) { l.reaped(producer.Process) }) }
 		producer, err := process.StartProducer(command, "", contract.BaseEnv(l.config.Environ), log, reaped)
 		if err == nil {
-			l.keep(producer.Process)
+			l.keep(producer.Process, noSlot)
 		}
 		answers <- answer{producer, err}
 	})

@@ -24,9 +24,9 @@ func (l *loop) reapOrphans() {
 }
 
 // keep puts a process that was just started on the books until its whole group has ended.
-func (l *loop) keep(p *process.Process) {
+func (l *loop) keep(p *process.Process, slot int) {
 	l.unreaped[p.PID] = p
-	l.processes[p] = true
+	l.processes[p] = slot
 	if l.hurry {
 		p.Hurry(quickTimeout)
 	}
@@ -82,7 +82,7 @@ func (l *loop) strays() bool {
 	if l.asked == nil && len(pids) > 0 {
 		l.asked = map[int]bool{}
 		if l.patience.IsZero() {
-			l.patience = time.Now().Add(l.config.StopTimeout)
+			l.patience = time.Now().Add(l.present().StopTimeout)
 		}
 		l.config.Log.Warn("ending processes that workers left behind", "pids", pids)
 	}
@@ -95,7 +95,7 @@ func (l *loop) strays() bool {
 			process.SignalOrphan(pid, unix.SIGKILL)
 		case !l.asked[pid]:
 			l.asked[pid] = true
-			process.SignalOrphan(pid, l.config.StopSignal)
+			process.SignalOrphan(pid, l.present().StopSignal)
 		}
 	}
 	return len(pids) > 0

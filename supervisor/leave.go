@@ -58,7 +58,7 @@ func (l *loop) quiet(w *worker, watchers []ready.Watcher, err error) {
 	}
 	switch {
 	case p != nil:
-		l.keep(p)
+		l.keep(p, noSlot)
 	case err != nil:
 		l.quieted(w, err)
 	default:

@@ -10,17 +10,16 @@ import (
 	"time"
 
 	"github.com/preforkd/preforkd/internal/fleet"
-	"github.com/preforkd/preforkd/internal/host"
 	"github.com/preforkd/preforkd/internal/memstat"
 	"github.com/preforkd/preforkd/internal/recycle"
 )
 
-func (l *loop) policy(config *parsed) recycle.Policy {
+func (r *release) policy() recycle.Policy {
 	p := recycle.Policy{
-		MaxAge: recycle.Limit(config.MaxAge), MaxRequests: recycle.Limit(config.MaxRequests), MaxPrivate: recycle.Limit(config.MaxPrivate),
-		Watchdog: config.Watchdog,
+		MaxAge: recycle.Limit(r.config.MaxAge), MaxRequests: recycle.Limit(r.config.MaxRequests), MaxPrivate: recycle.Limit(r.config.MaxPrivate),
+		Watchdog: r.config.Watchdog,
 	}
-	if config == l.tooSmall {
+	if r.limitless {
 		p.MaxPrivate = recycle.Limit{}
 	}
 	return p
@@ -47,14 +46,14 @@ func (l *loop) recycle() {
 			continue
 		}
 		m := measured.Workers[memstat.Key{Worker: id.Slot, Incarnation: id.Incarnation}]
-		if m != nil && m.Private != nil && w.release.config != l.tooSmall {
-			if refusal, refused := w.limits.Private(*m.Private, l.since(m.PrivateAt)); refused {
+		if m != nil && m.Least != nil && !w.release.limitless {
+			if refusal, refused := w.limits.Private(*m.Least, l.since(m.LeastAt)); refused {
 				l.config.Log.Error("a limit is ignored", "error", refusal.Text(id.Slot, w.release.config.MaxPrivate.Value))
-				l.tooSmall = w.release.config
+				w.release.limitless = true
 			}
 		}
 		if verdict, due := w.limits.Due(l.now()); due {
-			if verdict.Reason == recycle.MaxPrivate && w.release.config == l.tooSmall {
+			if verdict.Reason == recycle.MaxPrivate && w.release.limitless {
 				w.limits.Postpone(l.now())
 				continue
 			}
@@ -73,25 +72,6 @@ func (l *loop) nextLimit() fleet.Time {
 		}
 	}
 	return next
-}
-
-// oomStruck tells whether the OOM killer has been at work in our cgroup since the last time this was asked. The count rises
-// before the victim can be reaped.
-func (l *loop) oomStruck() bool {
-	kills, err := (host.Host{}).OOMKills()
-	if err != nil {
-		return false
-	}
-	struck := kills > l.oomKills
-	l.oomKills = kills
-	return struck
-}
-
-// noteOOM begins the counting.
-func (l *loop) noteOOM() {
-	if kills, err := (host.Host{}).OOMKills(); err == nil {
-		l.oomKills = kills
-	}
 }
 
 // since is a moment on the fleet's clock.

@@ -23,11 +23,12 @@ import (
 
 type loop struct {
 	*Supervisor
-	ctx     context.Context // ends with Run: what waits on behalf of the loop waits on it
-	state   fleet.State
-	queue   []decision // what came up while a step was under way
-	busy    bool
-	sockets *listen.Set
+	ctx         context.Context // ends with Run: what waits on behalf of the loop waits on it
+	state       fleet.State
+	queue       []decision // what came up while a step was under way
+	busy        bool
+	sockets     *listen.Set
+	withSockets int // slots that have them
 
 	load     *load            // under way; nil: none
 	numbers  map[string]int   // of the newest version of each dataset
@@ -41,20 +42,20 @@ type loop struct {
 	reloads    map[string]uint64 // by result
 
 	workers   map[fleet.ID]*worker
-	ended     []*worker                 // by slot: the last one that ended
-	unreaped  map[int]*process.Process  // by pid: ours to wait for
-	processes map[*process.Process]bool // workers and producers whose group has not ended
-	hurry     bool                      // a quick stop is under way
-	asked     map[int]bool              // orphans that were asked to stop when everything else had ended; nil before
-	patience  time.Time                 // until when they have
+	ended     []*worker                // by slot: the last one that ended
+	unreaped  map[int]*process.Process // by pid: ours to wait for
+	processes map[*process.Process]int // those whose group has not ended, by the slot of workers, else noSlot
+	hurry     bool                     // a quick stop is under way
+	asked     map[int]bool             // orphans that were asked to stop when everything else had ended; nil before
+	patience  time.Time                // until when they have
 
-	random   *rand.Rand // draws the workers' own limits
-	tooSmall *parsed    // the configuration whose MaxPrivate no worker can keep
-	oomKills int64
+	random *rand.Rand // draws the workers' own limits
+	oom    oomCount
 
 	roster bool // who is to be measured has changed since the sampler was told
 
 	woke   fleet.Time // when the loop last went to wait, by the real clock
+	sleep  fleet.Time // for how long at most
 	paused fleet.Time // how long this process stood still, in all
 
 	finish *fleet.Finish
@@ -71,10 +72,10 @@ func runLoop(ctx context.Context, s *Supervisor) error {
 	l := &loop{
 		Supervisor: s, ctx: background,
 		workers: map[fleet.ID]*worker{}, ended: make([]*worker, s.config.Workers), numbers: map[string]int{},
-		unreaped: map[int]*process.Process{}, processes: map[*process.Process]bool{}, roster: true,
+		unreaped: map[int]*process.Process{}, processes: map[*process.Process]int{}, roster: true,
 		releases: map[int]*release{}, reloads: newReloads(), random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	}
-	l.noteOOM()
+	l.oom.begin()
 	l.state = fleet.New(s.config.rules())
 	l.releases[l.state.Epoch] = &release{config: s.config}
 	defer l.closeData()
@@ -121,9 +122,9 @@ func (l *loop) prepare() error {
 	if err := l.openSockets(); err != nil {
 		return err
 	}
-	if err := l.check(l.config); err != nil {
+	if _, obstacles := l.config.obstacles(l.contractSockets()); len(obstacles) > 0 {
 		l.sockets.Close()
-		return err
+		return obstacles[0]
 	}
 	for _, spec := range l.config.data {
 		if err := spec.Check(); err != nil {
@@ -134,16 +135,13 @@ func (l *loop) prepare() error {
 	return nil
 }
 
-// check finds what is wrong with a configuration on this machine, before anything is loaded or started for it.
-func (l *loop) check(config *parsed) error {
-	var sockets []contract.Socket
+// contractSockets are the sockets as workers know them.
+func (l *loop) contractSockets() []contract.Socket {
+	var list []contract.Socket
 	for _, s := range l.sockets.Sockets {
-		sockets = append(sockets, contract.Socket{Name: s.Name, Port: s.Port})
+		list = append(list, contract.Socket{Name: s.Name, Port: s.Port})
 	}
-	if _, obstacles := config.obstacles(sockets); len(obstacles) > 0 {
-		return obstacles[0]
-	}
-	return nil
+	return list
 }
 
 // wait is the loop itself.
@@ -175,6 +173,7 @@ func (l *loop) wait(ctx context.Context) error {
 		if l.asked != nil {
 			next = min(next, strayPoll)
 		}
+		l.sleep = next
 		timer.Reset(next)
 	}
 	return l.verdict()
@@ -183,11 +182,11 @@ func (l *loop) wait(ctx context.Context) error {
 // now is the fleet's clock. It stands still while this process does.
 func (l *loop) now() fleet.Time { return time.Since(l.started) - l.paused }
 
-// notePause takes a pause out of the fleet's clock. The loop waits for a second at most: when it was much longer, the
-// process was stopped or its container frozen, and the workers with it; no deadline of theirs has passed.
+// notePause takes a pause out of the fleet's clock. When the loop waited for much longer than it meant to, the process was
+// stopped or its container frozen, and the workers with it; no deadline of theirs has passed.
 func (l *loop) notePause() {
-	if gap := time.Since(l.started) - l.woke; gap > pauseAfter {
-		l.paused += gap
+	if late := time.Since(l.started) - l.woke - l.sleep; late > pauseAfter {
+		l.paused += late
 	}
 }
 
@@ -197,6 +196,7 @@ func (l *loop) tick() {
 	for range len(l.inbox) {
 		(<-l.inbox)(l)
 	}
+	l.oom.look()
 	l.recycle()
 	l.step(fleet.Tick{})
 }
@@ -225,6 +225,7 @@ func (l *loop) stepThen(event fleet.Event, decided func()) {
 		if l.state.Phase == fleet.Stopping {
 			l.hurryLeaving()
 		}
+		l.makeSockets()
 		for _, action := range actions {
 			l.do(action)
 		}

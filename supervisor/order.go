@@ -53,8 +53,11 @@ func (s *Supervisor) Reload(ctx context.Context, renew func() (Config, error), n
 
 // Restart replaces the workers of the slots ids, or of all, by new ones with the same data. It returns as Reload does.
 func (s *Supervisor) Restart(ctx context.Context, ids ...int) (string, error) {
-	slices.Sort(ids)
-	return s.give(ctx, &order{kind: fleet.ReasonRestart, ids: slices.Compact(ids), done: make(chan struct{})})
+	var slots []int // nil without any: all
+	if len(ids) > 0 {
+		slots = slices.Compact(slices.Sorted(slices.Values(ids)))
+	}
+	return s.give(ctx, &order{kind: fleet.ReasonRestart, ids: slots, done: make(chan struct{})})
 }
 
 func (s *Supervisor) give(ctx context.Context, o *order) (string, error) {
@@ -113,6 +116,7 @@ func (o *order) answer(text string, err error) {
 // piece of news.
 func (l *loop) nextOrder() {
 	if l.state.Phase == fleet.Stopping || l.state.Phase == fleet.Stopped {
+		l.stopLoading()
 		for _, o := range append(l.orders, l.order) {
 			if o != nil {
 				l.refuse(o, errStopping)
@@ -167,9 +171,10 @@ func (l *loop) restart(o *order) {
 
 // roll lets the fleet begin the roll of the order under way.
 func (l *loop) roll(event fleet.RollOut) {
+	before := l.state.Epochs
 	l.stepThen(event, func() {
-		if l.state.Roll.Reason != fleet.ReasonNone {
-			l.releases[l.state.Roll.Target] = l.order.release
+		if l.state.Epochs > before {
+			l.releases[l.state.Epochs] = l.order.release
 		}
 	})
 }
@@ -184,8 +189,12 @@ func (l *loop) rollEnded(action fleet.RollEnded) {
 	if o == nil {
 		return
 	}
-	if action.Result == fleet.Done {
+	switch {
+	case action.Result == fleet.Done:
 		l.end(o.sentence(l.state.Config.Workers), nil)
+		return
+	case !l.state.Active(): // the fleet's own end tells the last words
+		l.end("", fail(KindFleet, fmt.Errorf("cannot %v: %s", o.kind, action.Reason)))
 		return
 	}
 	detail := l.endOf(action.Last)

@@ -21,6 +21,8 @@ import (
 type release struct {
 	config   *parsed
 	versions []*version // in --data order
+	// limitless: no worker can keep its MaxPrivate, which is ignored.
+	limitless bool
 }
 
 // version is one load of a dataset.
@@ -42,8 +44,16 @@ func (r *release) version(name string) *version {
 	return nil
 }
 
-// serving is the release that a worker would be started from now, were there no roll.
+// serving is the release that a worker would be started from now, were there no roll; nil at the very end.
 func (l *loop) serving() *release { return l.releases[l.state.Epoch] }
+
+// present is the configuration that serves.
+func (l *loop) present() *parsed {
+	if s := l.serving(); s != nil {
+		return s.config
+	}
+	return l.config
+}
 
 // adopt takes a new version up and publishes it under its own name.
 func (l *loop) adopt(loaded *dataset.Loaded, index int) *version {
@@ -77,6 +87,8 @@ func (l *loop) link(v *version, index int) {
 	v.paths = append([]string{l.config.RunDir.DataPath(link)}, v.paths...)
 }
 
+var errNoLink = errors.New("it has none")
+
 // newestLink is the name that always leads to the newest version that serves.
 func (v *version) newestLink() string { return v.Name + v.Ext }
 
@@ -84,10 +96,15 @@ func (v *version) newestLink() string { return v.Name + v.Ext }
 // versions as its datasets are.
 func (l *loop) publishNewest(r *release) {
 	for _, v := range r.versions {
-		if v.link == "" {
+		if l.config.RunDir == nil {
 			continue
 		}
-		if err := l.config.RunDir.SetLink(v.newestLink(), v.target); err != nil {
+		err := errNoLink
+		if v.link != "" {
+			err = l.config.RunDir.SetLink(v.newestLink(), v.target)
+		}
+		if err != nil { // an old one must not stay: what it leads to may become another file
+			err = errors.Join(err, l.config.RunDir.RemoveLink(v.newestLink()))
 			l.config.Log.Warn("cannot renew the link to a dataset", "dataset", v.Name, "error", err)
 		}
 	}

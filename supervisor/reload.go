@@ -10,11 +10,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/preforkd/preforkd/internal/contract"
 	"github.com/preforkd/preforkd/internal/dataset"
 	"github.com/preforkd/preforkd/internal/fleet"
 )
@@ -34,50 +36,69 @@ func (p *parsed) renewed(config Config) (*parsed, error) {
 	return c.parse()
 }
 
+// reload begins a reload. Reading files and looking at them may take its time: it is done beside the loop.
 func (l *loop) reload(o *order) {
-	if o.renew == nil || len(o.names) > 0 {
-		l.reloadAs(o, l.serving().config)
-		return
-	}
-	go func() { // reading a file may take its time
-		config, err := o.renew()
-		var renewed *parsed
-		if err == nil {
-			renewed, err = l.config.renewed(config)
-		} else if _, known := errors.AsType[*Error](err); !known {
-			err = fail(KindConfig, err)
-		}
+	serving, sockets := l.serving(), l.contractSockets()
+	go func() {
+		config, specs, err := l.preview(o, serving, sockets)
 		l.post(func(l *loop) {
 			switch {
 			case l.order != o: // a stop has answered it
 			case err != nil:
 				l.end("", err)
+			case len(specs) == 0:
+				l.reloaded(o, config, loadResult{})
 			default:
-				l.reloadAs(o, renewed)
+				l.startLoading(specs, func(result loadResult) { l.reloaded(o, config, result) })
 			}
 		})
 	}()
 }
 
-// reloadAs goes on with the configuration that is to come.
-func (l *loop) reloadAs(o *order, config *parsed) {
+// preview returns the configuration that is to come and what must be loaded for it. It may not touch the loop's state.
+func (s *Supervisor) preview(o *order, serving *release, sockets []contract.Socket) (*parsed, []dataset.Spec, error) {
+	config := serving.config
+	if o.renew != nil && len(o.names) == 0 {
+		renewed, err := o.renew()
+		if _, known := errors.AsType[*Error](err); err != nil && !known {
+			err = fail(KindConfig, err)
+		}
+		if err == nil {
+			config, err = s.config.renewed(renewed)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
 	for _, name := range o.names {
 		if !slices.ContainsFunc(config.data, func(s dataset.Spec) bool { return s.Name == name }) {
 			o.unknown = true
-			l.end("", fail(KindConfig, fmt.Errorf("cannot reload %q: there is no such dataset; there are: %s", name, names(config))))
-			return
+			return nil, nil, fail(KindConfig, fmt.Errorf("cannot reload %q: there is no such dataset; there are: %s", name, names(config)))
 		}
 	}
-	if err := l.check(config); err != nil {
-		l.end("", err)
-		return
+	if err := config.keepsPlaces(serving); err != nil {
+		return nil, nil, err
 	}
-	specs := toLoad(config, l.serving(), o.names)
-	if len(specs) == 0 {
-		l.reloaded(o, config, loadResult{})
-		return
+	if _, obstacles := config.obstacles(sockets); len(obstacles) > 0 {
+		return nil, nil, obstacles[0]
 	}
-	l.startLoading(specs, func(result loadResult) { l.reloaded(o, config, result) })
+	return config, toLoad(config, serving, o.names), nil
+}
+
+// keepsPlaces refuses another order of the datasets for workers of another user: the links in the run dir lead to the
+// descriptor that a dataset has in each of them.
+func (p *parsed) keepsPlaces(serving *release) error {
+	if p.User == nil || p.User.UID == os.Geteuid() || p.RunDir == nil {
+		return nil
+	}
+	for i, spec := range p.data {
+		at := slices.IndexFunc(serving.versions, func(v *version) bool { return v.Name == spec.Name })
+		if at >= 0 && at != i {
+			return fail(KindConfig, fmt.Errorf("cannot move dataset %q to another place by a reload while workers run as another user: "+
+				"add datasets behind the others, or restart preforkd", spec.Name))
+		}
+	}
+	return nil
 }
 
 func names(config *parsed) string {

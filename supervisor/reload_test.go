@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -330,4 +331,54 @@ func TestAStopDuringARollStopsEverything(t *testing.T) {
 	if err := <-failed; kindOf(err) != supervisor.KindFleet || !strings.Contains(err.Error(), "stop") {
 		t.Errorf("Reload: %v", err)
 	}
+}
+
+func TestAFleetThatGivesUpDoesNotWaitForALoad(t *testing.T) {
+	at := newSite(t)
+	config := at.config(1, "")
+	f := run(t, config)
+	first := f.untilReady(1)
+	next := config
+	next.Data = []supervisor.Source{{Name: "slow", Source: "cmd:touch " + at.path("loading") + "; exec sleep 1000"}}
+	failed := make(chan error, 1)
+	go func() {
+		_, err := f.Reload(t.Context(), func() (supervisor.Config, error) { return next, nil })
+		failed <- err
+	}()
+	f.until("the load", func(*supervisor.Snapshot) bool { _, err := os.Stat(at.path("loading")); return err == nil })
+	at.put(t, "broken", "")
+	if err := syscall.Kill(*first.Workers[0].PID, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.wait(); kindOf(err) != supervisor.KindFleet {
+		t.Errorf("Run: %v", err)
+	}
+	if err := <-failed; kindOf(err) != supervisor.KindFleet {
+		t.Errorf("Reload: %v", err)
+	}
+}
+
+func TestTheSavingDoesNotGrowWhileTwoVersionsLive(t *testing.T) {
+	at := newSite(t)
+	at.put(t, "blob.bin", strings.Repeat("1", 1<<20))
+	config := at.config(2, "")
+	config.Data = []supervisor.Source{{Name: "blob", Source: at.path("blob.bin")}}
+	f := run(t, config)
+	f.untilReady(2)
+	full := func(want int64) func(*supervisor.Snapshot) bool {
+		return func(s *supervisor.Snapshot) bool { return s.Memory.SavedFull != nil && *s.Memory.SavedFull == want }
+	}
+	f.until("one of two copies saved", full(1<<20))
+	at.put(t, "blob.bin", strings.Repeat("2", 1<<20))
+	at.put(t, "gate", "")
+	done := make(chan error, 1)
+	go func() { _, err := f.Reload(t.Context(), nil); done <- err }()
+	f.until("two versions, and nothing saved by the new one", func(s *supervisor.Snapshot) bool {
+		return len(s.Data) == 2 && len(pids(s)) == 3 && full(0)(s)
+	})
+	at.remove(t, "gate")
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	f.until("one of two copies saved again", full(1<<20))
 }

@@ -75,3 +75,25 @@ func TestWithoutASurgeTheOldWorkerGoesFirst(t *testing.T) {
 		t.Errorf("Reload: %v, %d processes at once", err, *most)
 	}
 }
+
+func TestSlotsThatComeHaveTheirSockets(t *testing.T) {
+	at := newSite(t)
+	config := at.config(2, "")
+	config.Listen, config.Accept = []string{"127.0.0.1:0"}, "reuseport"
+	f := run(t, config)
+	f.untilReady(2)
+	if _, err := f.Scale(t.Context(), 3); err != nil {
+		t.Errorf("Scale: %v", err)
+	}
+	next := config
+	next.Workers = 4
+	if text, err := f.Reload(t.Context(), func() (supervisor.Config, error) { return next, nil }); err != nil || text != "4 workers replaced" {
+		t.Errorf("Reload with more workers: %q, %v", text, err)
+	}
+	if _, err := f.Scale(t.Context(), 1); err != nil {
+		t.Errorf("Scale down: %v", err)
+	}
+	if c := f.Counters(); c.ExitsByReason["spawn-failed"] != 0 {
+		t.Errorf("counters: %+v", c)
+	}
+}

@@ -23,7 +23,7 @@ func (l *loop) openSockets() error {
 	if err != nil {
 		return fail(KindListen, err)
 	}
-	l.sockets = sockets
+	l.sockets, l.withSockets = sockets, l.config.Workers
 	for _, note := range sockets.Notes() {
 		l.config.Log.Warn("not as asked", "note", note)
 	}
@@ -39,30 +39,48 @@ func (l *loop) openSockets() error {
 // sibling is faster. So only when nobody is alive who may have it.
 func (l *loop) makeBlocking(slot int) {
 	own := true
-	for id, w := range l.workers {
-		own = own && (id.Slot != slot || w.process == nil)
+	for _, of := range l.processes {
+		own = own && of != slot
 	}
 	l.sockets.Blocking(slot, len(l.processes) == 0, own)
 }
 
-// steer keeps new connections away from slots without a ready worker, and gives each slot its sockets.
+// slots is how many slots there are, or still have a worker.
+func (l *loop) slots() int {
+	n := l.state.Config.Workers
+	for i := range l.state.Slots {
+		if len(l.state.Slots[i].Workers) > 0 {
+			n = max(n, i+1)
+		}
+	}
+	return n
+}
+
+// makeSockets gives new slots their sockets, before workers are started there.
+func (l *loop) makeSockets() {
+	if l.sockets == nil || l.slots() <= l.withSockets {
+		return
+	}
+	if err := l.sockets.Resize(l.slots()); err != nil {
+		l.config.Log.Error("new slots have no sockets", "error", err)
+		return
+	}
+	l.withSockets = l.slots()
+}
+
+// steer keeps new connections away from slots without a ready worker, and closes the sockets of slots that are gone.
 func (l *loop) steer() {
 	if l.sockets == nil { // they could not be opened
 		return
 	}
-	slots := l.state.Config.Workers
-	serving := make([]bool, len(l.state.Slots))
-	for i := range l.state.Slots {
-		workers := l.state.Slots[i].Workers
-		serving[i] = slices.ContainsFunc(workers, func(w fleet.Worker) bool { return w.Phase == fleet.WorkerReady })
-		if len(workers) > 0 {
-			slots = max(slots, i+1)
-		}
+	if slots := l.slots(); slots < l.withSockets && l.sockets.Resize(slots) == nil {
+		l.withSockets = slots
 	}
-	if err := l.sockets.Resize(slots); err != nil {
-		l.config.Log.Error("new slots have no sockets", "error", err)
+	serving := make([]bool, min(l.withSockets, len(l.state.Slots)))
+	for i := range serving {
+		serving[i] = slices.ContainsFunc(l.state.Slots[i].Workers, func(w fleet.Worker) bool { return w.Phase == fleet.WorkerReady })
 	}
-	if err := l.sockets.Steer(serving[:min(slots, len(serving))]); err != nil {
+	if err := l.sockets.Steer(serving); err != nil {
 		l.config.Log.Warn("new connections may wait at slots without a ready worker", "error", err)
 	}
 }

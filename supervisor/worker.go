@@ -59,7 +59,7 @@ func (l *loop) about(id fleet.ID) *slog.Logger {
 // spawn starts a worker. What fails before there is a process is news for the fleet, like all that follows.
 func (l *loop) spawn(id fleet.ID, from *release) {
 	w := &worker{id: id, notified: make(chan struct{}), release: from, spawned: time.Now()}
-	w.limits = recycle.New(l.policy(from.config), l.random, l.now())
+	w.limits = recycle.New(from.policy(), l.random, l.now())
 	l.workers[id] = w
 	if err := l.sockets.Listen(id.Slot); err != nil {
 		// Another program took the port between our bind and now. Later, in a fleet that runs, it is one start that failed.
@@ -74,7 +74,7 @@ func (l *loop) spawn(id fleet.ID, from *release) {
 		l.spawnFailed(w, process.SpawnFailed{Err: err})
 		return
 	}
-	l.keep(w.process)
+	l.keep(w.process, w.id.Slot)
 }
 
 func (l *loop) start(w *worker) error {
@@ -88,9 +88,6 @@ func (l *loop) start(w *worker) error {
 		Plan: plan, Stdout: int(config.Stdout.Fd()), Stderr: int(os.Stderr.Fd()), Log: config.WorkerLog,
 		Dir: config.Dir, OOMScoreAdj: oomScoreAdj(), StopSignal: config.StopSignal, StopTimeout: config.StopTimeout,
 	}
-	if config.Capture != nil {
-		spec.Out, spec.Log = config.Capture(w.id.Slot, w.id.Incarnation)
-	}
 	if u := config.User; u != nil {
 		spec.Credential = &process.Credential{UID: u.UID, GID: u.GID, Groups: u.Groups}
 	}
@@ -103,6 +100,9 @@ func (l *loop) start(w *worker) error {
 		}
 		defer file.Close()
 		spec.Data = append(spec.Data, process.DataFile{FD: int(file.Fd()), Paths: v.paths})
+	}
+	if config.Capture != nil {
+		spec.Out, spec.Log = config.Capture(w.id.Slot, w.id.Incarnation)
 	}
 	p, err := process.Start(spec, func(event process.Event) {
 		l.post(func(l *loop) { l.news(w, event) })
@@ -121,9 +121,7 @@ func (l *loop) plan(id fleet.ID, from *release) *contract.Plan {
 	if config.RunDir != nil {
 		plan.RunDir = config.RunDir.Path()
 	}
-	for _, s := range l.sockets.Sockets {
-		plan.Sockets = append(plan.Sockets, contract.Socket{Name: s.Name, Port: s.Port})
-	}
+	plan.Sockets = l.contractSockets()
 	for i, v := range from.versions {
 		d := contract.Dataset{Name: config.data[i].Name}
 		if v != nil {
@@ -166,7 +164,7 @@ func (l *loop) spawnFailed(w *worker, event process.SpawnFailed) {
 func (l *loop) exited(w *worker, event process.Exited) {
 	exit := &Exit{At: time.Now()}
 	if event.Signal == int(unix.SIGKILL) {
-		exit.OOM = l.oomStruck()
+		exit.OOM = l.oom.claim()
 	}
 	if event.Signal != 0 {
 		exit.Signal = unix.SignalName(unix.Signal(event.Signal))
@@ -213,6 +211,10 @@ func (l *loop) retire(w *worker, exit *Exit) {
 	if w.notifier != nil {
 		w.notifier.Close()
 	}
+	if w.leaving != nil && w.leaving.timer != nil {
+		w.leaving.timer.Stop()
+	}
+	w.leaving = nil
 	w.exit = exit
 	l.roster = true
 	delete(l.workers, w.id)

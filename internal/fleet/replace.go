@@ -44,7 +44,7 @@ func (s State) Progress() (done, total int) {
 
 func (t *step) replace(ev Replace) {
 	w := t.find(ev.ID)
-	if w == nil || w.Phase != WorkerReady || !t.active() {
+	if w == nil || w.Phase != WorkerReady || !t.Active() {
 		return
 	}
 	if w.Wanted == ReasonNone || ev.Reason == ReasonWatchdog {
@@ -54,7 +54,7 @@ func (t *step) replace(ev Replace) {
 
 // rollOut begins a roll. What does not serve anyway, since it starts or waits for its start, makes room at once.
 func (t *step) rollOut(ev RollOut) {
-	if t.Roll.Reason != ReasonNone || !t.active() {
+	if t.Roll.Reason != ReasonNone || !t.Active() {
 		return
 	}
 	t.Epochs++
@@ -179,7 +179,7 @@ func (t *step) retire() {
 // does not wait for slots that it leaves alone and that cannot get a worker ready: it might never end, and with it those
 // that come after, one of which may be the cure.
 func (t *step) stopFirst() {
-	if t.Config.Surge > 0 || !t.active() {
+	if t.Config.Surge > 0 || !t.Active() {
 		return
 	}
 	for i := range t.Config.Workers {

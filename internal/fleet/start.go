@@ -11,7 +11,7 @@ import "slices"
 // worker is to be replaced. Where one starts too slowly its end comes first, and then a wait. Whether there is a place
 // then is another matter.
 func (s State) Due(i int) Time {
-	if !s.active() || i >= s.Config.Workers {
+	if !s.Active() || i >= s.Config.Workers {
 		return Never
 	}
 	for _, w := range s.Slots[i].Workers {

@@ -76,8 +76,8 @@ func (t *step) boot() {
 	}
 }
 
-// active tells whether workers may be started.
-func (s State) active() bool { return s.Phase == Starting || s.Phase == Running }
+// Active tells whether workers may be started.
+func (s State) Active() bool { return s.Phase == Starting || s.Phase == Running }
 
 func (t *step) spawned(ev Spawned) {
 	w := t.find(ev.ID)
@@ -150,7 +150,7 @@ func (t *step) ended(id ID, unasked Reason, exit Exit, failure SpawnFailed) {
 
 	early := slot.Paced-Time(t.Config.RespawnBurst)*t.Config.RespawnEvery > t.now
 	switch {
-	case !t.active():
+	case !t.Active():
 	case w.Reason == ReasonNone && w.Phase != WorkerReady && exit.outside() && !early:
 		slot.RetryAt = t.now
 	case w.Reason == ReasonStartTimeout, w.Phase != WorkerReady && w.Phase != WorkerStopping:

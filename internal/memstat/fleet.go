@@ -31,10 +31,11 @@ type Worker struct {
 	RSS         *int64
 	PSS         *int64
 	USS         *int64
-	Private     *int64    // anonymous memory: RssAnon, or Pss_Anon for a tree of several processes
-	PrivateAt   time.Time // when that was so
-	Shared      *int64    // RSS − Private
-	Swap        *int64    // anonymous memory swapped out (VmSwap); the kernel does not attribute swapped segment pages
+	Private     *int64 // anonymous memory: RssAnon, or Pss_Anon for a tree of several processes
+	Least       *int64 // what Private is at LeastAt at the least: it is read at every tick, also when the tree has changed
+	LeastAt     time.Time
+	Shared      *int64 // RSS − Private
+	Swap        *int64 // anonymous memory swapped out (VmSwap); the kernel does not attribute swapped segment pages
 	PageTables  *int64
 	OtherShared *int64 // Pss_File + Pss_Shmem outside the segments
 	Mapped      *int64 // segment pages present, copies left out: Σ (rss − cow) of Data

@@ -19,6 +19,7 @@ type member struct {
 	dir    string // /proc/PID
 	fd     int    // of dir/status
 	now    status
+	first  int64 // RssAnon at the first reading
 	usage  usage
 	rss    int64    // gopsutil's where it was read at this tick, else the sum of the status: the same counters
 	layers [][]runs // by segment, in the order of Target.Versions; nil before the first scan and after a failed one
@@ -38,6 +39,7 @@ func openMember(proc string, pid int, text *textReader) (*member, error) {
 		m.close()
 		return nil, err
 	}
+	m.first = m.now.rssAnon
 	return m, nil
 }
 

@@ -8,11 +8,11 @@ package memstat
 // rest is the memory of a tree outside the segments, as T2 found it. It stands until the next T2, while the segments'
 // part is counted anew whenever anyone's pages were.
 type rest struct {
-	rollup         // of the whole tree, segments included
-	pids     []int // the tree at that moment
-	rssShmem int64 // RssShmem at that moment
-	rssAnon  int64 // RssAnon at that moment
-	copies   int64 // copied pages of the segments in it
+	rollup                 // of the whole tree, segments included
+	anon     map[int]int64 // RssAnon of each process at that moment
+	rssShmem int64         // RssShmem at that moment
+	rssAnon  int64         // RssAnon at that moment
+	copies   int64         // copied pages of the segments in it
 	settled  bool
 	shared   int64 // Pss_File + Pss_Shmem outside the segments
 	pss, uss int64 // outside the segments

@@ -6,8 +6,8 @@ package memstat
 // A worker's published row.
 
 import (
+	"maps"
 	"math"
-	"slices"
 )
 
 // row makes the row of a worker. scanner names the source of the page scan, page is the page size.
@@ -50,15 +50,38 @@ func (w *worker) addStatus(out *Worker) {
 	out.RSS, out.Swap, out.PageTables = &rss, &swap, &tables
 	switch {
 	case len(w.members) == 1:
-		out.Private, out.PrivateAt = &anon, w.read
-	case w.rest != nil && slices.Equal(out.PIDs, w.rest.pids): // what has come since is nobody else's
-		out.Private, out.PrivateAt = new(max(0, w.rest.pssAnon+anon-w.rest.rssAnon)), w.read
+		out.Private, out.Least = &anon, &anon
 	case w.rest != nil: // RssAnon counts what processes share after a fork once for each
-		out.Private, out.PrivateAt = new(w.rest.pssAnon), w.summed
+		least, same := w.least()
+		out.Private, out.Least = new(w.rest.pssAnon), &least
+		if same {
+			out.Private = &least // what has come since is nobody else's
+		}
 	}
+	out.LeastAt = w.read
 	if out.Private != nil {
 		out.Shared = new(max(0, rss-*out.Private))
 	}
+}
+
+// least is the private memory of a tree by its last rollup and what its processes took since. One that came since counts
+// with what it took after its first reading, as it may share the rest with its parent; one that went with all it had. So
+// it is too little rather than too much, and exact (same) while the tree is the same.
+func (w *worker) least() (bytes int64, same bool) {
+	bytes, same = w.rest.pssAnon, len(w.members) == len(w.rest.anon)
+	left := maps.Clone(w.rest.anon)
+	for _, m := range w.members {
+		then, known := left[m.pid]
+		if !known {
+			then, same = m.first, false
+		}
+		delete(left, m.pid)
+		bytes += m.now.rssAnon - then
+	}
+	for _, gone := range left {
+		bytes -= gone
+	}
+	return max(0, bytes), same
 }
 
 // addData fills in what the sweep gave.

@@ -17,6 +17,7 @@ type Account struct {
 	Data       int64     // allocated bytes of all live segments
 	Newest     int64     // content bytes of the newest version of each dataset; 0 without datasets
 	Ready      int       // ready workers
+	Full       int64     // allocated bytes of the versions that each of them has, added up
 	Supervisor *int64    // preforkd's own PSS
 }
 
@@ -69,7 +70,7 @@ func Totals(in Account) Memory {
 		m.Saved = new(*m.Mapped - in.Data)
 	}
 	if m.COW != nil {
-		m.SavedFull = new(int64(in.Ready-1)*in.Data - *m.COW)
+		m.SavedFull = new(in.Full - in.Data - *m.COW)
 	}
 	m.WithoutSharing = plus(m.Used, m.Saved)
 	if in.Newest > 0 {

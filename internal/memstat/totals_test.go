@@ -25,7 +25,7 @@ func oneOfEight() *Worker {
 }
 
 func eight() Account {
-	in := Account{Data: gib, Newest: gib, Ready: 8, Supervisor: new(int64(12 << 20))}
+	in := Account{Data: gib, Newest: gib, Ready: 8, Full: 8 * gib, Supervisor: new(int64(12 << 20))}
 	for range 8 {
 		in.Workers = append(in.Workers, oneOfEight())
 	}

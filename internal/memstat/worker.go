@@ -171,10 +171,10 @@ func (r *reader) sample(w *worker, segments []Segment, dear bool, now time.Time)
 
 // sum adds up the rollups of the tree.
 func (w *worker) sum() *rest {
-	out := &rest{}
+	out := &rest{anon: make(map[int]int64, len(w.members))}
 	for _, m := range w.members {
 		out.add(m.rollup)
-		out.pids = append(out.pids, m.pid)
+		out.anon[m.pid] = m.now.rssAnon
 		out.rssShmem += m.now.rssShmem
 		out.rssAnon += m.now.rssAnon
 	}

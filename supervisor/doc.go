@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package supervisor runs a fleet of workers over one sealed copy of their data: it loads the datasets, starts the workers
-// with the listening sockets and the segments, keeps them alive, stops them, and tells what they and the data cost.
+// with the listening sockets and the segments, keeps them alive, replaces them without losing a connection (Reload, Restart,
+// limits), stops them, and tells what they and the data cost.
 //
 // # One owner
 //
@@ -12,7 +13,8 @@
 //
 // The goroutines are: the loop (Run's own); the loader, until the data is there; one for each process that waits for
 // its end (parked in the netpoller, no thread) and one that copies its standard error; one for each notify socket; one
-// that probes a starting worker; one sampler. Run returns when the loader and the sampler have ended and no process of a
+// that probes a starting worker; one sampler; short ones that read what may take its time: a configuration, /proc of a
+// worker that is to go, last words. Run returns when the loader and the sampler have ended and no process of a
 // worker's group is left; the others end by themselves right after. (A process that left its group, by setsid, and holds a
 // worker's standard error keeps its copier alive.)
 //

@@ -5,7 +5,11 @@
 // looked at through /proc and its own stats. `make e2e` runs them; so does `go test` here.
 //
 //   - share: eight workers over one gigabyte, the saving, and what a kill -9 leaves
-//   - chaos: a ready worker killed every 250 ms, 200 times (20 with -short)
+//   - reload: rolling reloads and 50 graceful restarts under full load, with real servers; broken: a release or data that
+//     does not start is refused and the old one serves on
+//   - chaos, kills: a ready worker killed every 250 ms, 200 times (20 with -short); one every 200 ms, or all every 2 s, under load
+//   - leak, oom: private memory over its limit, the OOM killer's victim
+//   - sockets: reuseport, scaling, unix sockets; signals: HUP, USR1, USR2; verbs: as a user types them, names, run dirs
 //   - servers: gunicorn, uvicorn, http.server and Node under --listen, unmodified
 //   - load: progress, standard input, parallel loads, what a worker finds of an array
 //   - limits: a dataset larger than the cgroup allows
@@ -13,5 +17,6 @@
 //
 // The binary is built here unless PREFORKD_TEST_BIN names one. Python's servers come from the virtual environment that
 // PREFORKD_TEST_VENV names, or ../.venv. What a machine cannot do is skipped with the reason; with PREFORKD_TEST_ALL=1 a
-// missing tool is a failure. Every suite fails when anything of it is left behind.
+// missing tool is a failure. PREFORKD_E2E_LONG=1 makes loads last 60 s instead of 15. Every suite fails when anything of it
+// is left behind.
 package e2e

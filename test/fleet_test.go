@@ -34,6 +34,7 @@ type spec struct {
 	through []string // a program with its arguments that becomes preforkd by exec, or is its parent when forks is set
 	forks   bool
 	dir     string // where it runs: a new directory
+	run     string // the run dir that it will choose by itself, instead of one that it is given
 	flags   []string
 	command []string
 	env     []string
@@ -79,8 +80,14 @@ func start(t *testing.T, s spec) *fleet {
 	}
 	defer log.Close()
 	// Nobody is killed for being slow to stop: what does not stop by itself is a failure that no KILL may hide.
-	args := slices.Concat(s.through, []string{preforkd, "run", "--run-dir", f.run, "--stats", "off", "--stop-timeout", "10m"},
-		s.flags, []string{"--"}, s.command)
+	own := []string{"run", "--run-dir", f.run, "--stats", "off", "--stop-timeout", "10m"}
+	if s.run != "" {
+		f.run, own = s.run, slices.Delete(own, 1, 3)
+	}
+	args := slices.Concat(s.through, []string{preforkd}, own, s.flags)
+	if s.command != nil {
+		args = append(append(args, "--"), s.command...)
+	}
 	f.cmd = exec.Command(args[0], args[1:]...)
 	f.cmd.Dir = f.dir
 	f.cmd.Env = slices.Concat(os.Environ(), []string{f.mark, "HOME=" + f.dir, "PYTHONDONTWRITEBYTECODE=1"}, s.env)
@@ -89,11 +96,10 @@ func start(t *testing.T, s spec) *fleet {
 	if s.stdin != nil {
 		f.cmd.Stdin = s.stdin
 	}
-	control := filepath.Join(f.run, "control.sock")
 	f.stats = &http.Client{Timeout: patience, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", control)
+			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(f.run, "control.sock"))
 		},
 	}}
 	if err := f.cmd.Start(); err != nil {

@@ -4,9 +4,10 @@
 package e2e
 
 // Proves: preforkd reaps what its workers leave behind, as PID 1 of a container and as a subreaper, without ever taking
-// the exit status of a worker; and a stop ends what a worker left running.
+// the exit status of a worker: 1,000 of them at once, twice; and a stop ends what a worker left running.
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -18,16 +19,15 @@ import (
 )
 
 func TestOrphansAreReaped(t *testing.T) {
-	t.Run("subreaper", func(t *testing.T) { testOrphans(t, spec{}) })
+	t.Run("subreaper", func(t *testing.T) { testOrphans(t, spec{}, 100) })
 	t.Run("pid-1", func(t *testing.T) {
 		asRoot(t)
 		unshare := tool(t, "unshare")
-		testOrphans(t, spec{through: []string{unshare, "--pid", "--fork", "--mount-proc", "--kill-child"}, forks: true})
+		testOrphans(t, spec{through: []string{unshare, "--pid", "--fork", "--mount-proc", "--kill-child"}, forks: true}, 1000)
 	})
 }
 
-func testOrphans(t *testing.T, s spec) {
-	const orphans = 100
+func testOrphans(t *testing.T, s spec, orphans int) {
 	s.dir = place(t)
 	path := filepath.Join(s.dir, "gate")
 	if err := unix.Mkfifo(path, 0o600); err != nil {
@@ -39,7 +39,8 @@ func testOrphans(t *testing.T, s spec) {
 	}
 	defer gate.Close()
 	s.flags = []string{"-w", "1", "--ready", "notify"}
-	s.command = []string{python(t, nil), script(t, "orphans.py")}
+	s.command = []string{python(t, nil), "-S", script(t, "orphans.py")}
+	s.env = []string{fmt.Sprint("ORPHANS=", orphans)}
 	f := start(t, s)
 	if snap := f.untilReady(1); s.forks && snap.Supervisor.PID != 1 {
 		t.Fatalf("preforkd has pid %d, want 1", snap.Supervisor.PID)

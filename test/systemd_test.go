@@ -3,17 +3,23 @@
 
 package e2e
 
-// Proves: sockets that systemd passes to preforkd are taken over under their names, and served by workers.
+// Proves: sockets that systemd passes to preforkd are taken over under their names, and served by workers; systemd hears
+// when the service is ready, reloads and stops, how it is, and that it lives; and workers do not speak for it.
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // asPID1 sets LISTEN_PID as systemd does: it is the pid of the process that becomes preforkd.
@@ -108,4 +114,100 @@ func TestSocketActivation(t *testing.T) {
 		t.Error(err)
 	}
 	f.stop()
+}
+
+// heard is a message to the service manager, and whether a worker had finished its import when it came.
+type heard struct {
+	text   string
+	served bool
+}
+
+func TestSystemdHearsHowTheServiceIs(t *testing.T) {
+	dir := place(t)
+	imported := filepath.Join(dir, "imported")
+	if err := os.Mkdir(imported, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var messages []heard
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for buf := make([]byte, 4096); ; {
+			n, err := manager.Read(buf)
+			if err != nil {
+				return
+			}
+			files, _ := os.ReadDir(imported)
+			mu.Lock()
+			messages = append(messages, heard{string(buf[:n]), len(files) > 0})
+			mu.Unlock()
+		}
+	}()
+	defer func() { manager.Close(); <-ended }()
+	// told waits for a message that comes after the first skip ones, and returns how many there were up to it.
+	told := func(skip int, what string) int {
+		t.Helper()
+		at := 0
+		within(t, patience, "systemd hears "+what, func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			i := slices.IndexFunc(messages[skip:], func(m heard) bool { return slices.Contains(strings.Split(m.text, "\n"), what) })
+			at = skip + i + 1
+			return i >= 0
+		})
+		return at
+	}
+
+	f := start(t, spec{
+		dir: dir, through: []string{"/bin/sh", "-c", `WATCHDOG_PID=$$ exec "$@"`, "sh"},
+		env:     []string{"NOTIFY_SOCKET=" + path, "WATCHDOG_USEC=400000", "PYTHONPATH=" + script(t, "."), "IMPORTED=" + imported},
+		flags:   []string{"-w", "2", "-l", "127.0.0.1:0"},
+		command: []string{python(t, nil), script(t, "blocking_accept.py")},
+	})
+	isReady := told(0, "READY=1")
+	mu.Lock()
+	if !messages[isReady-1].served {
+		t.Error("READY=1 came before any worker could serve")
+	}
+	mu.Unlock()
+	for _, pid := range mainPIDs(f.untilReady(2)) {
+		environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range []string{path, "WATCHDOG_"} {
+			if strings.Contains(string(environ), word) {
+				t.Errorf("worker %d sees systemd's %s", pid, word)
+			}
+		}
+	}
+	told(0, "STATUS=2 of 2 workers ready")
+	told(told(told(0, "WATCHDOG=1"), "WATCHDOG=1"), "WATCHDOG=1")
+
+	mu.Lock()
+	before := len(messages)
+	mu.Unlock()
+	f.must("reload")
+	reloading := told(before, "RELOADING=1")
+	mu.Lock()
+	sent := regexp.MustCompile(`MONOTONIC_USEC=(\d+)`).FindStringSubmatch(messages[reloading-1].text)
+	mu.Unlock()
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		t.Fatal(err)
+	}
+	if sent == nil {
+		t.Errorf("RELOADING=1 without MONOTONIC_USEC")
+	} else if at, limit := number(t, sent[1]), now.Nano()/1000; at > limit || at < limit-patience.Microseconds() {
+		t.Errorf("MONOTONIC_USEC is %d, now it is %d", at, limit)
+	}
+	again := told(reloading, "READY=1")
+	f.stop()
+	told(again, "STOPPING=1")
 }

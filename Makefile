@@ -62,9 +62,9 @@ fuzz: ## run every fuzz target for FUZZTIME (20s)
 bench: build ## run the benchmarks that match BENCH (all)
 	GO=$(GO) hack/bench.sh '$(BENCH)'
 
-e2e: build $(VENV)/.test ## run the end-to-end suites in test/
+e2e: build $(VENV)/.test ## run the end-to-end suites in test/; LONG=1: loads of 60 s instead of 15 s
 	@[ -f test/go.mod ] || { echo 'there is no test/go.mod yet'; exit 0; }; \
-	set -x; cd test && $(test_env) $(GO) test -timeout 30m ./...
+	set -x; cd test && PREFORKD_E2E_LONG=$(LONG) $(test_env) $(GO) test -timeout 30m ./...
 
 install: build ## install into $(PREFIX)/bin
 	install -D -m 755 bin/preforkd $(DESTDIR)$(PREFIX)/bin/preforkd

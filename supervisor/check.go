@@ -9,8 +9,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/preforkd/preforkd/internal/contract"
 	"github.com/preforkd/preforkd/internal/dataset"
@@ -34,6 +37,7 @@ type Plan struct {
 	Data       []PlannedData     `json:"data"`
 	Listen     []PlannedListener `json:"listen"`
 	Memory     PlannedMemory     `json:"memory"`
+	Files      PlannedFiles      `json:"files"`
 	Warnings   []string          `json:"warnings"`
 	Problems   []Problem         `json:"problems"` // in the order in which Run would meet them; none: it would run
 }
@@ -72,6 +76,12 @@ type PlannedMemory struct {
 	By        string `json:"by"` // what bounds it: MemAvailable or the limit of a cgroup
 }
 
+// PlannedFiles is how many descriptors preforkd itself will have open at most, roughly, and how many it may have.
+type PlannedFiles struct {
+	Needed int    `json:"needed"`
+	Limit  *int64 `json:"limit"`
+}
+
 // Problem is something that Run would refuse. ExitCode is the program's; Text is one sentence, "cannot …".
 type Problem struct {
 	ExitCode Kind   `json:"exit_code"`
@@ -98,6 +108,7 @@ func Check(config Config) (*Plan, error) {
 		plan.RunDir = new(p.RunDir.Path())
 	}
 	sockets := plan.tryListen(p)
+	plan.countFiles(p)
 	executable, problems := p.obstacles(sockets)
 	plan.Executable = executable
 	for _, problem := range problems {
@@ -169,6 +180,26 @@ func (plan *Plan) look(p *parsed, sockets []contract.Socket) {
 	}
 	if err := tryLoad(loadable, p.Stdin); err != nil {
 		plan.refuse(fail(KindData, err))
+	}
+}
+
+// countFiles adds up what is open for each worker (pidfd, notify socket, output pipes, what the sampler keeps open of its
+// processes), each slot's sockets, each dataset in two versions, and preforkd itself.
+func (plan *Plan) countFiles(p *parsed) {
+	sockets := len(plan.Listen)
+	if p.accept == listen.Reuseport {
+		sockets *= p.Workers
+	}
+	plan.Files.Needed = 32 + 6*(p.Workers+*p.Surge) + sockets + 2*len(p.data)
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return
+	}
+	allowed := int64(min(limit.Max, math.MaxInt64)) // Go raises the soft limit to the hard one
+	plan.Files.Limit = &allowed
+	if int64(plan.Files.Needed) > allowed {
+		plan.Warnings = append(plan.Warnings, fmt.Sprintf("about %d open files are needed and %d are allowed: workers may fail to start; "+
+			"raise the limit (ulimit -Hn, LimitNOFILE= of systemd)", plan.Files.Needed, allowed))
 	}
 }
 

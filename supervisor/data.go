@@ -16,6 +16,7 @@ import (
 
 	"github.com/preforkd/preforkd/internal/contract"
 	"github.com/preforkd/preforkd/internal/dataset"
+	"github.com/preforkd/preforkd/internal/fleet"
 	"github.com/preforkd/preforkd/internal/host"
 	"github.com/preforkd/preforkd/internal/process"
 )
@@ -45,22 +46,25 @@ func (l *loop) startLoading(specs []dataset.Spec, then func(loadResult)) {
 	ctx, cancel := context.WithCancel(l.ctx)
 	l.load = &load{abort: cancel, result: make(chan loadResult, 1), then: then}
 	progress := make(map[string]*loadState, len(specs))
-	numbers := make(map[string]int, len(specs))
 	for _, spec := range specs {
 		state := &loadState{spec: spec}
 		state.total.Store(-1)
 		progress[spec.Name] = state
-		numbers[spec.Name] = l.numbers[spec.Name] + 1
 		l.load.progress = append(l.load.progress, state)
 	}
 	reserve := l.reserve()
+	var onLoaded func(*dataset.Loaded)
+	if l.state.Phase == fleet.Idle { // later it is told when it is known to be new
+		onLoaded = func(d *dataset.Loaded) { d.Log(l.config.Log, 1) }
+	}
 	loader := &dataset.Loader{
-		Start: l.startProducer, Stdin: l.config.Stdin, Log: l.config.Log, Versions: numbers,
+		Start: l.startProducer, Stdin: l.config.Stdin,
 		Free: func() (host.Headroom, error) {
 			room, err := (host.Host{}).Free()
 			room.Free = max(0, room.Free-reserve)
 			return room, err
 		},
+		OnLoaded: onLoaded,
 		OnProgress: func(name string, loaded, total int64) {
 			progress[name].loaded.Store(loaded)
 			progress[name].total.Store(total)

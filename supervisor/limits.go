@@ -7,6 +7,7 @@ package supervisor
 // is read and heard, and the fleet what follows.
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/preforkd/preforkd/internal/fleet"
@@ -57,7 +58,11 @@ func (l *loop) recycle() {
 				w.limits.Postpone(l.now())
 				continue
 			}
-			l.about(id).Warn("replacing worker", "pid", w.process.PID, "reason", verdict.Reason.String(), "because", verdict.Text)
+			level := slog.LevelInfo
+			if verdict.Reason == recycle.Watchdog {
+				level = slog.LevelWarn
+			}
+			l.about(id).Log(l.ctx, level, "replacing worker", "pid", w.process.PID, "reason", verdict.Reason.String(), "because", verdict.Text)
 			l.step(fleet.Replace{ID: id, Reason: replaceReason(verdict.Reason)})
 		}
 	}

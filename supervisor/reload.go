@@ -132,8 +132,10 @@ func (l *loop) reloaded(o *order, config *parsed, result loadResult) {
 		case have != nil && have.Source == spec.Source && have.SHA256 == result.loaded[at].SHA256 && have.Ext == result.loaded[at].Ext:
 			have.Identity = result.loaded[at].Identity // the same bytes in another file
 			result.loaded[at].Segment.Close()
+			l.config.Log.Info("dataset was read again and has not changed", "name", v.Name, "version", v.number)
 		default:
 			v = l.adopt(result.loaded[at], i)
+			v.Log(l.config.Log, v.number)
 			fresh++
 		}
 		o.release.versions = append(o.release.versions, v)

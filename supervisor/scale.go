@@ -36,6 +36,9 @@ func (s *Supervisor) Scale(ctx context.Context, workers int) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		if workers == 1 {
+			return "1 worker is ready", nil
+		}
 		return fmt.Sprintf("%d workers are ready", workers), nil
 	case <-ctx.Done():
 		return "", ctx.Err()

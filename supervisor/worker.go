@@ -7,6 +7,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -71,6 +72,9 @@ func (l *loop) spawn(id fleet.ID, from *release) {
 	}
 	l.openNotifier(w)
 	if err := l.start(w); err != nil {
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+			err = fmt.Errorf("%w: raise the limit of open files (ulimit -n, LimitNOFILE= of systemd)", err)
+		}
 		l.spawnFailed(w, process.SpawnFailed{Err: err})
 		return
 	}

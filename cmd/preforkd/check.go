@@ -11,13 +11,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
+	"golang.org/x/sys/unix"
 
 	"github.com/preforkd/preforkd/internal/api"
 	"github.com/preforkd/preforkd/internal/config"
@@ -33,6 +36,13 @@ type report struct {
 	ExitCode int               `json:"exit_code"`
 }
 
+const checkHelp = `Usage: preforkd check [--json] [flags] [--] COMMAND [ARG...]
+
+Checks all that preforkd run would check with the same flags, variables and file, loads nothing, starts nothing, and prints the plan.
+The exit code is the one that run would end with, 0 when it would run. --json, before everything else, prints it as JSON.
+
+`
+
 // checkCmd runs the verb check with the words behind it and returns the exit code that run would have with them, 0 when
 // it would run. --json is the verb's own: the first word, or anywhere before --.
 func checkCmd(args []string, stdout, stderr io.Writer) int {
@@ -42,7 +52,7 @@ func checkCmd(args []string, stdout, stderr io.Writer) int {
 	}
 	options, err := config.Load(args, os.Environ())
 	if errors.Is(err, config.ErrHelp) {
-		fmt.Fprint(stdout, usage())
+		fmt.Fprint(stdout, checkHelp, usage())
 		return exitDone
 	}
 	r := &report{Origins: map[string]string{}}
@@ -50,7 +60,7 @@ func checkCmd(args []string, stdout, stderr io.Writer) int {
 		err = r.plan(options)
 	}
 	if err != nil {
-		return complain(stderr, err, exitUsage)
+		return misconfigured(stderr, err)
 	}
 	if asJSON {
 		encoder := json.NewEncoder(stdout)
@@ -86,6 +96,9 @@ func (r *report) plan(options *config.Options) error {
 		first = append(first, supervisor.Problem{ExitCode: code, Text: err.Error()})
 	}
 	cfg.Environ = os.Environ()
+	if err := tryLogFile(options.LogFile); err != nil {
+		refuse(exitUsage, err)
+	}
 	if cfg.Inherited, err = inheritedSockets(); err != nil {
 		refuse(exitListen, err)
 	}
@@ -133,6 +146,26 @@ func (r *report) plan(options *config.Options) error {
 	return nil
 }
 
+// tryLogFile tells what run would say of a log file, and makes none.
+func tryLogFile(path string) error {
+	if path == "" {
+		return nil
+	}
+	var err error
+	if _, missing := os.Stat(path); errors.Is(missing, fs.ErrNotExist) {
+		err = unix.Access(filepath.Dir(path), unix.W_OK|unix.X_OK)
+	} else {
+		var file *os.File
+		if file, err = openLogFile(path); err == nil {
+			err = file.Close()
+		}
+	}
+	if err != nil {
+		return cannotLog(path, err)
+	}
+	return nil
+}
+
 // write is the plan for people: lines of a name and a value, then the tables.
 func (r *report) write(stdout io.Writer) error {
 	w := tabwriter.NewWriter(stdout, 0, 8, 2, ' ', 0)
@@ -172,6 +205,11 @@ func (r *report) write(stdout io.Writer) error {
 	}
 	line("run dir", "run-dir", runDir)
 	line("stats", "stats", r.Stats)
+	files := fmt.Sprintf("about %d", r.Files.Needed)
+	if r.Files.Limit != nil {
+		files += fmt.Sprintf("; %d allowed", *r.Files.Limit)
+	}
+	line("open files", "", files)
 	if len(r.Data) > 0 {
 		fmt.Fprint(w, "\nDATASET\tSOURCE\tFORMAT\tSIZE\tFD\tPATH\n")
 	}

@@ -37,10 +37,14 @@ func openSink(path string, stderr io.Writer) (*sink, error) {
 	}
 	file, err := openLogFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open log file %s: %w; give --log-file a file that can be written", path, err)
+		return nil, cannotLog(path, err)
 	}
 	s.file.Store(file)
 	return s, nil
+}
+
+func cannotLog(path string, err error) error {
+	return fmt.Errorf("cannot open log file %s: %w; give --log-file a file that can be written", path, err)
 }
 
 // openLogFile never waits: a FIFO that nobody reads is an error (ENXIO).

@@ -42,10 +42,10 @@ func runCmd(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		err = api.CheckAddress(options.Stats)
 	}
-	var out *sink
-	if err == nil {
-		out, err = openSink(options.LogFile, stderr)
+	if err != nil {
+		return misconfigured(stderr, err)
 	}
+	out, err := openSink(options.LogFile, stderr)
 	if err != nil {
 		return complain(stderr, err, exitUsage)
 	}
@@ -73,6 +73,10 @@ func supervisorConfig(options *config.Options) (supervisor.Config, error) {
 }
 
 func reopen(out *sink, log *slog.Logger) {
+	if out.path == "" {
+		log.Info("no log file to reopen: there is no --log-file", "signal", "SIGUSR1")
+		return
+	}
 	if err := out.Reopen(); err != nil {
 		log.Error("writing on to the old log file", "error", err)
 		return
@@ -144,9 +148,13 @@ func complain(stderr io.Writer, err error, code int) int {
 		}
 		fmt.Fprintln(stderr, line)
 	}
-	if code == exitUsage {
-		fmt.Fprintln(stderr, "try: preforkd --help")
-	}
+	return code
+}
+
+// misconfigured is complain for what was typed wrong.
+func misconfigured(stderr io.Writer, err error) int {
+	code := complain(stderr, err, exitUsage)
+	fmt.Fprintln(stderr, "try: preforkd --help")
 	return code
 }
 

@@ -7,6 +7,7 @@ package main
 // and its end.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,14 +90,15 @@ func verbCmd(name string, args []string, stdout, stderr io.Writer) int {
 // place is where a verb looks for its instance.
 type place struct{ name, dir *string }
 
-// verbFlags returns a set with the flags that every verb has.
+// verbFlags returns a set with the flags that every verb has. Where the instance was told its place by variables, a verb in
+// the same container finds it by them.
 func verbFlags(verb string) (*pflag.FlagSet, place) {
 	flags := pflag.NewFlagSet(verb, pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.SortFlags = false
 	return flags, place{
-		name: flags.String("name", rundir.DefaultName, "name of the instance"),
-		dir:  flags.String("run-dir", "", "run directory of the instance, instead of --name"),
+		name: flags.String("name", cmp.Or(os.Getenv("PREFORKD_OPT_NAME"), rundir.DefaultName), "name of the instance"),
+		dir:  flags.String("run-dir", os.Getenv("PREFORKD_OPT_RUN_DIR"), "run directory of the instance, instead of --name"),
 	}
 }
 

@@ -43,10 +43,9 @@ type Loader struct {
 	Stdin *os.File
 	// Free tells the memory that can still be taken, read anew at each call. Without it nothing is checked.
 	Free func() (host.Headroom, error)
-	// Versions are the numbers that the log calls the loads by.
-	Versions map[string]int
-	// Log gets one line for each dataset; nil for none.
-	Log *slog.Logger
+	// OnLoaded, if set, is called for each dataset when it is complete, from several goroutines at once. Another one's
+	// failure may still undo the load.
+	OnLoaded func(*Loaded)
 	// OnProgress, if set, is called every few MiB with the bytes loaded so far and in all, -1 when that is not known. It
 	// is called from several goroutines at once and holds up the load while it runs.
 	OnProgress func(name string, loaded, total int64)
@@ -118,7 +117,9 @@ func (l *Loader) load(ctx context.Context, j *job, turns chan struct{}) (*Loaded
 	}
 	loaded.At = time.Now()
 	loaded.Took = loaded.At.Sub(began)
-	l.log(loaded)
+	if l.OnLoaded != nil {
+		l.OnLoaded(loaded)
+	}
 	return loaded, nil
 }
 
@@ -187,16 +188,14 @@ func (a *admitted) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (l *Loader) log(d *Loaded) {
-	if l.Log == nil {
-		return
-	}
+// Log writes the line that tells of a load.
+func (d *Loaded) Log(log *slog.Logger, version int) {
 	size := humanize.IBytes(uint64(d.Segment.Size()))
-	attrs := []any{"name", d.Name, "version", l.Versions[d.Name], "source", d.Display(), "format", d.Format}
+	attrs := []any{"name", d.Name, "version", version, "source", d.Display(), "format", d.Format}
 	if d.Format == FormatNpy {
 		attrs = append(attrs, "dtype", d.DType, "shape", shapeText(d.Shape))
 	}
 	rate := float64(d.Segment.Size()) / 1e9 / max(d.Took.Seconds(), 1e-9)
-	l.Log.Info("loaded dataset", append(attrs,
+	log.Info("loaded dataset", append(attrs,
 		"size", size, "rate", fmt.Sprintf("%.2f GB/s", rate), "sha256", d.SHA256[:12])...)
 }

@@ -122,7 +122,8 @@ func TestProgressTellsLoadedAndTotal(t *testing.T) {
 func TestLogHasOneLineForEachDataset(t *testing.T) {
 	leavesNothing(t)
 	var out bytes.Buffer
-	l := &Loader{Log: slog.New(slog.NewJSONHandler(&out, nil)), Start: startCommand}
+	log := slog.New(slog.NewJSONHandler(&out, nil))
+	l := &Loader{OnLoaded: func(d *Loaded) { d.Log(log, 1) }, Start: startCommand}
 	d := load(t, l, Spec{"emb", "cmd:cat '" + writeFile(t, "secret", npy(header("'<f4'", "(3, 4)"), 48)) + "'"})[0]
 	var line map[string]any
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil {

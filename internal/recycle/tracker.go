@@ -20,7 +20,7 @@ type Tracker struct {
 
 	ready     Time // Never before that
 	alive     Time // last sign of life, or ready
-	spoke     bool // there has been a sign of life since ready
+	spoke     bool // there has been a sign of life
 	requests  int64
 	private   int64 // the last reading that counted
 	sampled   Time  // when that was; -1 before the first
@@ -49,10 +49,11 @@ func (t *Tracker) Ready(now Time) {
 	}
 }
 
-// Alive says that the worker sent WATCHDOG=1. The watchdog counts from ready: what comes before does not matter.
+// Alive says that the worker sent WATCHDOG=1. The watchdog counts from ready.
 func (t *Tracker) Alive(now Time) {
+	t.spoke = true
 	if t.ready != Never {
-		t.alive, t.spoke = max(t.alive, now), true
+		t.alive = max(t.alive, now)
 	}
 }
 

@@ -19,8 +19,14 @@ import (
 // settle is how long a worker has, once it takes no new connection, to read what it has accepted.
 const settle = 100 * time.Millisecond
 
+// quietTimeout is how long quieting a worker may take; it needs milliseconds.
+const quietTimeout = time.Second
+
 // leaving is a worker on its way out that has not got the stop signal yet.
-type leaving struct{ timer *time.Timer }
+type leaving struct {
+	child *process.Process // the one that quiets it, or did; nil before
+	timer *time.Timer      // of the child, then until the stop signal
+}
 
 // askToStop sends the stop signal, to a worker that is replaced a moment later than to others.
 func (l *loop) askToStop(w *worker, reason fleet.Reason) {
@@ -59,6 +65,8 @@ func (l *loop) quiet(w *worker, watchers []ready.Watcher, err error) {
 	switch {
 	case p != nil:
 		l.keep(p, noSlot)
+		w.leaving.child = p
+		w.leaving.timer = time.AfterFunc(quietTimeout, p.Kill) // its end is told like any other
 	case err != nil:
 		l.quieted(w, err)
 	default:
@@ -74,6 +82,7 @@ func (l *loop) quieted(w *worker, err error) {
 		l.about(w.id).Debug("cannot keep a worker from taking new connections before it stops", "error", err)
 		l.sendStop(w)
 	default:
+		w.leaving.timer.Stop()
 		w.leaving.timer = time.AfterFunc(settle, func() { l.post(func(l *loop) { l.sendStop(w) }) })
 	}
 }
@@ -83,11 +92,23 @@ func (l *loop) sendStop(w *worker) {
 	if w.leaving == nil && w.asked {
 		return
 	}
-	if w.leaving != nil && w.leaving.timer != nil {
+	w.endLeaving()
+	w.asked = true
+	w.process.Signal(w.release.config.StopSignal)
+}
+
+// endLeaving forgets what was to come before the stop signal.
+func (w *worker) endLeaving() {
+	if w.leaving == nil {
+		return
+	}
+	if w.leaving.timer != nil {
 		w.leaving.timer.Stop()
 	}
-	w.leaving, w.asked = nil, true
-	w.process.Signal(w.release.config.StopSignal)
+	if w.leaving.child != nil {
+		w.leaving.child.Kill()
+	}
+	w.leaving = nil
 }
 
 // hurryLeaving sends the stop signal to those that would get it in a moment: the whole fleet stops.

@@ -60,6 +60,11 @@ func (l *loop) adopt(loaded *dataset.Loaded, index int) *version {
 	l.numbers[loaded.Name]++
 	v := &version{Loaded: loaded, number: l.numbers[loaded.Name]}
 	l.link(v, index)
+	if s := l.serving(); v.link != "" && s.version(v.Name) == nil { // nothing older leads there
+		if err := l.config.RunDir.SetLink(v.newestLink(), v.target); err != nil {
+			l.config.Log.Warn("cannot link a dataset", "dataset", v.Name, "error", err)
+		}
+	}
 	l.versions = append(l.versions, v)
 	l.roster = true
 	return v

@@ -50,6 +50,9 @@ func (s *Supervisor) Scale(ctx context.Context, workers int) (string, error) {
 // ScaleBy makes the fleet larger or smaller by some workers, never below one, and waits for nothing.
 func (s *Supervisor) ScaleBy(workers int) {
 	s.post(func(l *loop) {
+		if l.state.Phase == fleet.Stopping || l.state.Phase == fleet.Stopped {
+			return
+		}
 		l.step(fleet.Scale{Workers: min(max(l.state.Config.Workers+workers, 1), maxWorkers)})
 		l.config.Log.Info("scaled", "workers", l.state.Config.Workers)
 	})

@@ -72,8 +72,11 @@ func (l *loop) spawn(id fleet.ID, from *release) {
 	}
 	l.openNotifier(w)
 	if err := l.start(w); err != nil {
-		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+		switch {
+		case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
 			err = fmt.Errorf("%w: raise the limit of open files (ulimit -n, LimitNOFILE= of systemd)", err)
+		case errors.Is(err, unix.EAGAIN):
+			err = fmt.Errorf("%w: raise the limit of processes (pids.max of the cgroup, TasksMax= of systemd, ulimit -u)", err)
 		}
 		l.spawnFailed(w, process.SpawnFailed{Err: err})
 		return
@@ -215,10 +218,7 @@ func (l *loop) retire(w *worker, exit *Exit) {
 	if w.notifier != nil {
 		w.notifier.Close()
 	}
-	if w.leaving != nil && w.leaving.timer != nil {
-		w.leaving.timer.Stop()
-	}
-	w.leaving = nil
+	w.endLeaving()
 	w.exit = exit
 	l.roster = true
 	delete(l.workers, w.id)

@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -119,6 +120,24 @@ func maps(t *testing.T, pid int) bool {
 func status(t *testing.T, pid int, key string) int64 {
 	t.Helper()
 	return kilobytes(t, fmt.Sprintf("/proc/%d/status", pid), key)
+}
+
+// links are what the descriptors of a process lead to, sorted.
+func links(t *testing.T, pid int) []string {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var targets []string
+	for _, entry := range list {
+		if target, err := os.Readlink(filepath.Join(dir, entry.Name())); err == nil {
+			targets = append(targets, target)
+		}
+	}
+	slices.Sort(targets)
+	return targets
 }
 
 // entries counts what is in /proc/PID/NAME: descriptors (fd), threads (task).

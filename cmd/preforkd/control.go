@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/preforkd/preforkd/internal/config"
 	"github.com/preforkd/preforkd/supervisor"
@@ -17,6 +18,7 @@ type control struct {
 	fleet   *supervisor.Supervisor
 	load    func() (*config.Options, error) // reads flags, variables and file again
 	options *config.Options                 // what this process was started with
+	log     *slog.Logger
 }
 
 // Reload re-reads the configuration and rolls the workers; with names it only loads these datasets again.
@@ -44,6 +46,7 @@ func (c *control) Scale(ctx context.Context, workers int) (string, error) {
 }
 
 func (c *control) Stop(quick bool) {
+	c.log.Info("stopping", "order", "stop", "quick", quick)
 	if quick {
 		c.fleet.Quit()
 	} else {

@@ -50,11 +50,12 @@ func runCmd(args []string, stdout, stderr io.Writer) int {
 		return complain(stderr, err, exitUsage)
 	}
 	defer out.Close() //nolint:errcheck // nobody is left to be told
+	reserveThreads()
 	own := newOutput(out)
 	defer own.close(goodbye)
 	cfg.Log, cfg.Version, cfg.ReapOrphans = newLogger(options, out, own), buildVersion(), true
 	drain := logWorkers(&cfg, options.LogWorkers, out, stderr)
-	code, err := serve(options, cfg, signals, &control{load: load, options: options}, func() { reopen(out, cfg.Log) })
+	code, err := serve(options, cfg, signals, &control{load: load, options: options, log: cfg.Log}, func() { reopen(out, cfg.Log) })
 	drain(goodbye)
 	if err == nil {
 		return exitDone

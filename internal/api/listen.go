@@ -74,7 +74,28 @@ func ListenControl(path string) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot make the control socket %s: %w", path, cause(err))
 	}
-	return &Listener{Listener: listener, control: true}, nil
+	socket := listener.(*net.UnixListener)
+	socket.SetUnlinkOnClose(false) // it would remove whatever is at the path by then
+	file, err := os.Lstat(path)
+	if err != nil {
+		socket.Close()
+		return nil, fmt.Errorf("cannot make the control socket %s: %w", path, cause(err))
+	}
+	return &Listener{Listener: &owned{socket, path, file}, control: true}, nil
+}
+
+// owned is a unix listener that removes its path when it is closed, if that is still its own.
+type owned struct {
+	*net.UnixListener
+	path string
+	file fs.FileInfo
+}
+
+func (l *owned) Close() error {
+	if file, err := os.Lstat(l.path); err == nil && os.SameFile(file, l.file) {
+		os.Remove(l.path)
+	}
+	return l.UnixListener.Close()
 }
 
 // Address is where the listener can be reached, in the form that Listen takes, with the real port.

@@ -10,6 +10,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dustin/go-humanize"
 
@@ -51,7 +52,7 @@ func example(form string) string { return form[strings.LastIndexByte(form, ' ')+
 
 func nanoseconds(text string) (int64, bool) {
 	d, err := duration(text)
-	return int64(d), err == nil
+	return int64(d), err == nil && d >= time.Second // else workers would do nothing but start
 }
 
 func count(text string) (int64, bool) {

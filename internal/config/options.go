@@ -59,17 +59,19 @@ func Load(args, environ []string) (*Options, error) {
 	}
 	variables, problems := readVariables(environ)
 	var file source
+	var unread bool
 	if it := given("config", line, variables); it.text != "" {
 		var wrong []error
 		file, wrong = readFile(it)
 		problems = append(problems, wrong...)
+		unread = len(wrong) > 0 // the command may stand there
 	}
 	o := defaults()
 	for _, s := range []source{file, variables, line} {
 		problems = append(problems, o.apply(s)...)
 	}
 	o.StatsGiven = len(o.places["stats"]) > 0
-	if o.Command == nil || len(o.Command) > 0 && o.Command[0] == "" { // a wrong command is told already
+	if !unread && o.Command == nil || len(o.Command) > 0 && o.Command[0] == "" { // a wrong command is told already
 		problems = append(problems, errors.New("cannot run without a command: write it behind --, as in preforkd -w 4 -- python app.py"))
 	}
 	if info, err := os.Stat(o.Chdir); o.Chdir != "" && err != nil {

@@ -194,10 +194,10 @@ func durationOrOff(text string) (time.Duration, error) {
 		return 0, nil
 	}
 	d, err := duration(text)
-	if err != nil {
-		err = fmt.Errorf("%v, or off", err)
+	if err != nil || d < time.Second { // a shorter one is missed by a healthy worker on a busy machine
+		return 0, errors.New("give a time such as 30s or 2m, from 1s to 8760h, or off")
 	}
-	return d, err
+	return d, nil
 }
 
 func fileMode(text string) (os.FileMode, error) {

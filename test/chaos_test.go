@@ -56,7 +56,10 @@ func TestTwoHundredKillsLeaveNoTrace(t *testing.T) {
 	for range warmup {
 		kill()
 	}
-	f.untilExact(workers) // the sampler has opened what it keeps open of each worker
+	f.until("exact rows of living workers", func(s *supervisor.Snapshot) bool { // the sampler has opened what it keeps open of each
+		exact := slices.DeleteFunc(ready(s), func(w supervisor.Worker) bool { return killed[*w.PID] || !w.Sample.Exact })
+		return len(exact) == workers
+	})
 	descriptors, threads := links(t, f.pid), entries(t, f.pid, "task")
 
 	answered := f.traffic(address)

@@ -8,7 +8,7 @@ SHELL    := /bin/bash
 GO       ?= go
 PYTHON   ?= python3
 PREFIX   ?= /usr/local
-FUZZTIME ?= 20s
+FUZZTIME ?= 1m
 BENCH    ?= .
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null)
 
@@ -56,7 +56,7 @@ lint: ## check formatting, go vet and golangci-lint (.golangci.yml)
 fmt: ## format the Go code
 	$(tool) gofumpt -w .
 
-fuzz: ## run every fuzz target for FUZZTIME (20s)
+fuzz: ## run every fuzz target for FUZZTIME (1m each)
 	GO=$(GO) hack/fuzz.sh $(FUZZTIME)
 
 bench: build ## run the benchmarks that match BENCH (all)

@@ -3,17 +3,22 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # hack/bench.sh PATTERN: run the Go benchmarks that match, only in packages that have any (the others need not be
-# built), then every bench/*.sh.
+# built), then every bench/NAME.sh of which bench/NAME matches. A pattern that begins with bench/ means scripts only:
+# bench/ all of them, bench/load one.
 set -euo pipefail
 
 go=${GO:-go}
-mapfile -t files < <(grep -rlE '^func Benchmark' --include='*_test.go' cmd internal shm supervisor bench || true)
-if [ ${#files[@]} -gt 0 ]; then
-  mapfile -t packages < <(printf './%s\n' "${files[@]%/*}" | sort -u)
-  "$go" test -run '^$' -bench "$1" -benchmem "${packages[@]}"
+if [[ $1 != bench/* ]]; then
+  mapfile -t files < <(grep -rlE '^func Benchmark' --include='*_test.go' cmd internal shm supervisor || true)
+  if [ ${#files[@]} -gt 0 ]; then
+    mapfile -t packages < <(printf './%s\n' "${files[@]%/*}" | sort -u)
+    "$go" test -run '^$' -bench "$1" -benchmem "${packages[@]}"
+  fi
 fi
+failed=0
 for script in bench/*.sh; do
-  [ -e "$script" ] || continue
+  [[ ${script%.sh} =~ $1 ]] || continue
   echo "== $script"
-  bash "$script"
+  "$script" || failed=1
 done
+exit "$failed"

@@ -13,7 +13,7 @@ import (
 )
 
 func Example() {
-	w, err := shm.Create("greeting")
+	w, err := shm.Create("greeting", shm.Options{})
 	if err != nil {
 		panic(err)
 	}

@@ -74,14 +74,14 @@ func helpDescriptors() error {
 		}
 		return nil
 	}
-	w, err := Create("kept")
+	w, err := Create("kept", Options{})
 	if err != nil {
 		return err
 	}
 	if _, err := w.Write([]byte("x")); err != nil {
 		return err
 	}
-	if err := scarce(func() error { return second(Create("more")) }); err != nil {
+	if err := scarce(func() error { return second(Create("more", Options{})) }); err != nil {
 		return fmt.Errorf("Create: %w", err)
 	}
 	if err := scarce(func() error { return second(w.Seal()) }); err != nil {
@@ -119,7 +119,7 @@ func TestSealWithoutProcSaysWhatIsMissing(t *testing.T) {
 
 // helpNoProc hides /proc from its own thread and prints what Seal says then.
 func helpNoProc() error {
-	w, err := Create("test")
+	w, err := Create("test", Options{})
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func helpMemory() error {
 		failed = errors.Join(failed, err, readErr)
 	}
 	fill := func() *Writer {
-		w, err := Create("memory")
+		w, err := Create("memory", Options{})
 		if err != nil {
 			panic(err)
 		}

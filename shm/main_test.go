@@ -9,7 +9,9 @@ package shm
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -35,6 +37,8 @@ func TestMain(m *testing.M) {
 		"descriptors": helpDescriptors,
 		"memory":      helpMemory,
 		"fault":       helpFault,
+		"lock":        helpLock,
+		"no-huge":     helpNoHuge,
 	}[name]
 	if helper == nil {
 		helper = func() error { return fmt.Errorf("there is no helper %q", name) }
@@ -72,14 +76,21 @@ func run(t *testing.T, cmd *exec.Cmd) string {
 	return string(out)
 }
 
-// filled is a Writer that holds data.
-func filled(t testing.TB, data []byte) *Writer {
+// empty is a Writer that holds nothing.
+func empty(t testing.TB, o Options) *Writer {
 	t.Helper()
-	w, err := Create("test")
+	w, err := Create("test", o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.Close() })
+	return w
+}
+
+// filled is a Writer that holds data.
+func filled(t testing.TB, data []byte) *Writer {
+	t.Helper()
+	w := empty(t, Options{})
 	if n, err := w.Write(data); n != len(data) || err != nil {
 		t.Fatalf("wrote %d of %d: %v", n, len(data), err)
 	}
@@ -105,11 +116,12 @@ func content(t testing.TB, s *Segment) []byte {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	var b bytes.Buffer
-	if _, err := b.ReadFrom(f); err != nil {
-		t.Fatal(err)
+	got := make([]byte, s.Size()+1)
+	n, err := io.ReadFull(f, got)
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Fatalf("read %d bytes of %d: %v", n, s.Size(), err)
 	}
-	return b.Bytes()
+	return got[:n]
 }
 
 // noise is n bytes that do not repeat.

@@ -6,7 +6,9 @@ package shm
 // A sealed segment, as its maker and as a worker that inherited it see it.
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 )
@@ -17,6 +19,7 @@ type Segment struct {
 	name string
 	file *os.File
 	id   identity
+	huge int64
 }
 
 // identity is what never changes about a sealed segment.
@@ -76,6 +79,18 @@ func (s *Segment) Allocated() (int64, error) {
 		return 0, fmt.Errorf("cannot measure segment %q: %w", s.name, err)
 	}
 	return n, nil
+}
+
+// Huge returns the bytes that were in huge pages when the segment was sealed; 0 for an inherited one.
+func (s *Segment) Huge() int64 { return s.huge }
+
+// ReadAt reads from the content at off. At the end of it the error is io.EOF.
+func (s *Segment) ReadAt(p []byte, off int64) (int, error) {
+	n, err := s.file.ReadAt(p, off)
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
+	}
+	return n, fmt.Errorf("cannot read segment %q: %w", s.name, err)
 }
 
 // Open opens the segment anew for one consumer: read-only, close-on-exec, at offset 0, independent of every other. The

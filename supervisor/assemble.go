@@ -77,25 +77,33 @@ func (v *view) operation() *Operation {
 func (v *view) data(measured *memstat.Fleet) []Data {
 	rows := []Data{}
 	for _, load := range v.loading {
-		loaded, total := load.loaded.Load(), load.total.Load()
-		row := Data{Name: load.spec.Name, Source: load.spec.Display(), Loaded: loaded, Resident: &loaded}
-		if total >= 0 {
-			row.Size = &total
+		p := load.progress.Load()
+		row := Data{
+			Name: load.spec.Name, Source: load.spec.Display(), Direct: load.spec.Direct(),
+			Loaded: p.Loaded, Resident: &p.Loaded, Read: p.Read, Codec: string(p.Codec),
+		}
+		if p.Total >= 0 {
+			row.SourceSize = &p.Total
+		}
+		if p.Size >= 0 {
+			row.Size = &p.Size
 		}
 		rows = append(rows, row)
 	}
 	for _, version := range v.versions {
+		size := version.Size()
 		row := Data{
 			Name: version.Name, Version: version.number, Source: version.Display(),
-			Format: &version.Format, DType: version.DType, Shape: version.Shape,
-			Size: new(version.Segment.Size()), Loaded: version.Segment.Size(), SHA256: &version.SHA256,
-			LoadedAt: &version.At, LoadSeconds: new(seconds(version.Took)),
+			Format: &version.Format, DType: version.DType, Shape: version.Shape, Members: len(version.Members),
+			Codec: string(version.Codec), Direct: version.Direct(), Locked: version.Locked(),
+			Size: &size, Loaded: size, Read: version.SourceSize, SourceSize: &version.SourceSize,
+			LoadedAt: &version.At, LoadSeconds: new(seconds(version.Took)), SHA256: version.digest.Load(),
 		}
-		if allocated, err := version.Segment.Allocated(); err == nil {
-			row.Resident = &allocated
+		if resident, err := version.Resident(); err == nil {
+			row.Resident = &resident
 		}
-		if huge, ok := measured.Huge[version.key()]; ok {
-			row.Huge = &huge
+		if version.Segment != nil {
+			row.Huge = new(version.Segment.Huge())
 		}
 		for _, w := range v.live {
 			for _, handed := range w.versions {
@@ -145,7 +153,7 @@ func (v *view) row(row Worker, w *fleet.Worker, measured *memstat.Fleet) Worker 
 		uptime := seconds(time.Since(live.spawned))
 		row.LastSpawn, row.Uptime = &live.spawned, &uptime
 	}
-	row.Requests, row.StatusText = live.requests, live.status
+	row.Requests, row.StatusText, row.InPlace = live.requests, live.status, live.inPlace
 	m := measured.Workers[memstat.Key{Worker: w.ID.Slot, Incarnation: w.ID.Incarnation}]
 	if m == nil {
 		row.Sample.Error = "not measured yet"
@@ -167,28 +175,37 @@ func (v *view) row(row Worker, w *fleet.Worker, measured *memstat.Fleet) Worker 
 	return row
 }
 
+// allocated is the memory that a version's segment holds: 0 for one that was freed a moment ago, and for what workers open
+// themselves, which lies in the page cache.
+func (v *version) allocated() int64 {
+	if v.Segment == nil {
+		return 0
+	}
+	allocated, _ := v.Segment.Allocated()
+	return allocated
+}
+
 func (v *view) memory(measured *memstat.Fleet) Memory {
 	account := memstat.Account{Ready: v.state.Count(fleet.WorkerReady), Supervisor: measured.Self.PSS}
 	for _, slot := range v.state.Slots {
 		for _, w := range slot.Workers {
 			if w.Phase == fleet.WorkerReady {
 				for _, version := range v.live[w.ID].versions {
-					allocated, _ := version.Segment.Allocated() // 0 for one that was freed a moment ago
-					account.Full += allocated
+					account.Full += version.allocated()
 				}
 			}
 			account.Workers = append(account.Workers, measured.Workers[memstat.Key{Worker: w.ID.Slot, Incarnation: w.ID.Incarnation}])
 		}
 	}
 	for _, load := range v.loading { // held already, if not shared yet
-		account.Data += load.loaded.Load()
+		account.Data += load.progress.Load().Loaded
 	}
 	newest := map[string]int64{}
 	for _, version := range v.versions {
-		if allocated, err := version.Segment.Allocated(); err == nil {
-			account.Data += allocated
+		account.Data += version.allocated()
+		if version.Segment != nil {
+			newest[version.Name] = version.Segment.Size() // oldest first: the last one stays
 		}
-		newest[version.Name] = version.Segment.Size() // oldest first: the last one stays
 	}
 	for _, size := range newest {
 		account.Newest += size

@@ -6,8 +6,6 @@ package supervisor
 // What Run would do, told without doing it.
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -16,8 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/preforkd/preforkd/internal/contract"
-	"github.com/preforkd/preforkd/internal/dataset"
-	"github.com/preforkd/preforkd/internal/host"
 	"github.com/preforkd/preforkd/internal/listen"
 	"github.com/preforkd/preforkd/internal/process"
 )
@@ -36,7 +32,10 @@ type Plan struct {
 	RunDir     *string           `json:"run_dir"`
 	Data       []PlannedData     `json:"data"`
 	Listen     []PlannedListener `json:"listen"`
+	Watch      bool              `json:"watch"`
 	Memory     PlannedMemory     `json:"memory"`
+	HugePages  PlannedHugePages  `json:"huge_pages"`
+	LockMemory PlannedLock       `json:"lock_memory"`
 	Files      PlannedFiles      `json:"files"`
 	Warnings   []string          `json:"warnings"`
 	Problems   []Problem         `json:"problems"` // in the order in which Run would meet them; none: it would run
@@ -49,16 +48,6 @@ type PlannedUser struct {
 	Name string `json:"name"`
 }
 
-// PlannedData is a dataset as a worker would get it. Path is known when there is a run dir and the source is a file.
-type PlannedData struct {
-	Name   string  `json:"name"`
-	Source string  `json:"source"` // without user, query and command arguments
-	Format *string `json:"format"`
-	Size   *int64  `json:"size"`
-	FD     int     `json:"fd"`
-	Path   *string `json:"path"`
-}
-
 // PlannedListener is a listening socket as a worker would get it. Bindable is nil where that was not tried.
 type PlannedListener struct {
 	Name     string `json:"name"`
@@ -66,14 +55,6 @@ type PlannedListener struct {
 	Accept   string `json:"accept"`
 	FD       int    `json:"fd"`
 	Bindable *bool  `json:"bindable"`
-}
-
-// PlannedMemory is what the datasets take and what there is. A reload holds the old and the new version of what changed.
-type PlannedMemory struct {
-	Needed    int64  `json:"needed"`  // for the datasets whose size is known, with the kernel's page index
-	Partial   bool   `json:"partial"` // there are others: commands, pipes, standard input
-	Available *int64 `json:"available"`
-	By        string `json:"by"` // what bounds it: MemAvailable or the limit of a cgroup
 }
 
 // PlannedFiles is how many descriptors preforkd itself will have open at most, roughly, and how many it may have.
@@ -88,7 +69,8 @@ type Problem struct {
 	Text     string `json:"text"`
 }
 
-// Check tells what Run would do, and everything that it would refuse. It loads no data and starts no process. To see whether
+// Check tells what Run would do, and everything that it would refuse. It loads no data and starts no process; of a URL it asks
+// the server for the size. To see whether
 // the addresses are free it binds them for a moment without listening; sockets handed down (Config.Inherited, fd://N) are
 // taken over and closed, as Run does at its end. The run dir is only asked for paths. The error is that of Validate.
 func Check(config Config) (*Plan, error) {
@@ -97,7 +79,7 @@ func Check(config Config) (*Plan, error) {
 		return nil, err
 	}
 	plan := &Plan{
-		Name: p.Name, Command: p.Command, Dir: p.Dir, Workers: p.Workers, Surge: *p.Surge, Ready: p.Ready,
+		Name: p.Name, Command: p.Command, Dir: p.Dir, Workers: p.Workers, Surge: *p.Surge, Ready: p.Ready, Watch: p.Watch,
 		User: PlannedUser{UID: os.Geteuid(), GID: os.Getegid()},
 		Data: []PlannedData{}, Warnings: []string{}, Problems: []Problem{},
 	}
@@ -152,37 +134,6 @@ func (p *parsed) obstacles(sockets []contract.Socket) (executable *string, probl
 	return &found, problems
 }
 
-// look fills in the datasets and the memory, and what the loader would refuse.
-func (plan *Plan) look(p *parsed, sockets []contract.Socket) {
-	layout := contract.Plan{Sockets: sockets}
-	var loadable []dataset.Spec
-	for i, spec := range p.data {
-		row := PlannedData{Name: spec.Name, Source: spec.Display(), FD: layout.DataFD(i)}
-		meta, size, err := spec.Peek()
-		switch {
-		case err != nil:
-			plan.refuse(fail(KindData, err))
-		case size >= 0:
-			row.Format, row.Size = &meta.Format, &size
-			row.Path = p.pathOf(spec, row.FD)
-			plan.Memory.Needed += dataset.Need(size)
-			loadable = append(loadable, spec)
-		default:
-			plan.Memory.Partial = true
-			if spec.Source == "-" { // pipes are left alone: opening one would wake its writer
-				loadable = append(loadable, spec)
-			}
-		}
-		plan.Data = append(plan.Data, row)
-	}
-	if room, err := (host.Host{}).Free(); err == nil {
-		plan.Memory.Available, plan.Memory.By = &room.Free, room.By
-	}
-	if err := tryLoad(loadable, p.Stdin); err != nil {
-		plan.refuse(fail(KindData, err))
-	}
-}
-
 // countFiles adds up what is open for each worker (pidfd, notify socket, output pipes, what the sampler keeps open of its
 // processes), each slot's sockets, each dataset in two versions, and preforkd itself.
 func (plan *Plan) countFiles(p *parsed) {
@@ -201,32 +152,6 @@ func (plan *Plan) countFiles(p *parsed) {
 		plan.Warnings = append(plan.Warnings, fmt.Sprintf("about %d open files are needed and %d are allowed: workers may fail to start; "+
 			"raise the limit (ulimit -Hn, LimitNOFILE= of systemd)", plan.Files.Needed, allowed))
 	}
-}
-
-// pathOf is the value of PREFORKD_DATA_…, nil where it depends on the supervisor's own descriptors.
-func (p *parsed) pathOf(spec dataset.Spec, fd int) *string {
-	if p.RunDir != nil {
-		return new(p.RunDir.DataPath(spec.Name + ".v1" + spec.Ext()))
-	}
-	if u := p.User; u != nil && u.UID != os.Geteuid() {
-		return new(fmt.Sprintf("/proc/self/fd/%d", fd))
-	}
-	return nil
-}
-
-// tryLoad has the loader make all its checks, the one for memory too, and give up before the first byte: its context has
-// ended before it begins.
-func tryLoad(specs []dataset.Spec, stdin *os.File) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	loader := &dataset.Loader{
-		Stdin: stdin,
-		Free:  func() (host.Headroom, error) { return (host.Host{}).Free() },
-	}
-	if _, err := loader.Load(ctx, specs); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
 }
 
 // tryListen binds all addresses as Run would, and closes them again. It returns the sockets by the names that workers

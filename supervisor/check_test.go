@@ -66,7 +66,7 @@ func TestAPlanSaysWhatWorkersWouldGet(t *testing.T) {
 	raw := file(t, "words.a-b", "some words")
 	plan := check(t, supervisor.Config{
 		Command: []string{"sh", "-c", "exit {fd:words}", "{listen:http}"}, Workers: 3, Accept: "reuseport", RunDir: links{t},
-		Data:   []supervisor.Source{{"emb", npy}, {"words", raw}, {"made", "cmd:touch " + filepath.Join(t.TempDir(), "made")}},
+		Data:   []supervisor.Source{{Name: "emb", Source: npy}, {Name: "words", Source: raw}, {Name: "made", Source: "cmd:touch " + filepath.Join(t.TempDir(), "made")}},
 		Listen: []string{"127.0.0.1:0", "web=unix:" + filepath.Join(t.TempDir(), "s")},
 	})
 	if text := problems(plan); text != "" {
@@ -74,8 +74,8 @@ func TestAPlanSaysWhatWorkersWouldGet(t *testing.T) {
 	}
 	npySize, rawSize := int64(152), int64(10)
 	want := []supervisor.PlannedData{
-		{Name: "emb", Source: npy, Format: new("npy"), Size: &npySize, FD: 5, Path: new("/run/preforkd/x/data/emb.v1.npy")},
-		{Name: "words", Source: raw, Format: new("raw"), Size: &rawSize, FD: 6, Path: new("/run/preforkd/x/data/words.v1")},
+		{Name: "emb", Source: npy, Format: new("npy"), DType: "<f4", Shape: []int64{2, 3}, Size: &npySize, SourceSize: &npySize, Fits: new(true), FD: 5, Path: new("/run/preforkd/x/data/emb.v1.npy")},
+		{Name: "words", Source: raw, Format: new("raw"), Size: &rawSize, SourceSize: &rawSize, Fits: new(true), FD: 6, Path: new("/run/preforkd/x/data/words.v1")},
 		{Name: "made", Source: "cmd:touch …", FD: 7},
 	}
 	if diff := cmp.Diff(want, plan.Data); diff != "" {
@@ -115,7 +115,7 @@ func TestAPlanStartsAndLoadsNothing(t *testing.T) {
 	}
 	plan := check(t, supervisor.Config{
 		Command: []string{"touch", made}, Workers: 1, Stdin: reader, Listen: []string{"unix:" + socket},
-		Data: []supervisor.Source{{"a", "cmd:touch " + made}, {"b", fifo}, {"c", "-"}},
+		Data: []supervisor.Source{{Name: "a", Source: "cmd:touch " + made}, {Name: "b", Source: fifo}, {Name: "c", Source: "-"}},
 	})
 	if text := problems(plan); text != "" {
 		t.Errorf("problems:\n%s", text)
@@ -142,7 +142,7 @@ func TestAPlanTellsAllProblemsInTheOrderOfARun(t *testing.T) {
 	defer taken.Close()
 	plan := check(t, supervisor.Config{
 		Command: []string{"./no-such-command", "{path:nothing}"}, Workers: 1,
-		Data:   []supervisor.Source{{"a", "/no/such/file"}, {"web", file(t, "f", "x")}, {"b", t.TempDir()}},
+		Data:   []supervisor.Source{{Name: "a", Source: "/no/such/file"}, {Name: "web", Source: file(t, "f", "x")}, {Name: "b", Source: t.TempDir()}},
 		Listen: []string{taken.Addr().String(), "127.0.0.1:0", "web=unix:/no/such/dir/s"},
 	})
 	text := problems(plan)
@@ -180,7 +180,7 @@ func TestAPlanRefusesWhatIsLargerThanTheMemory(t *testing.T) {
 	if err := os.Truncate(huge, 8<<40); err != nil {
 		t.Fatal(err)
 	}
-	plan := check(t, supervisor.Config{Command: sleeper, Workers: 1, Data: []supervisor.Source{{"huge", huge}}})
+	plan := check(t, supervisor.Config{Command: sleeper, Workers: 1, Data: []supervisor.Source{{Name: "huge", Source: huge}}})
 	if text := problems(plan); !strings.HasPrefix(text, `3 cannot load dataset "huge": needs 8.0 TiB, but only `) ||
 		len(plan.Problems) != 1 {
 		t.Errorf("problems:\n%s", text)
@@ -197,7 +197,7 @@ func TestAPlanRefusesStandardInputThatIsNone(t *testing.T) {
 	}
 	null.Close()
 	plan := check(t, supervisor.Config{
-		Command: sleeper, Workers: 1, Stdin: null, Data: []supervisor.Source{{"a", "-"}},
+		Command: sleeper, Workers: 1, Stdin: null, Data: []supervisor.Source{{Name: "a", Source: "-"}},
 	})
 	if text := problems(plan); !strings.HasPrefix(text, `3 cannot load dataset "a": standard input: is closed`) {
 		t.Errorf("problems:\n%s", text)
@@ -243,7 +243,7 @@ func TestAPlanDoesNotTouchARunningFleet(t *testing.T) {
 
 // Another user cannot look through the supervisor's descriptors.
 func TestAPlanForAnotherUserLeadsToTheWorkersOwnDescriptor(t *testing.T) {
-	config := supervisor.Config{Command: sleeper, Workers: 1, Data: []supervisor.Source{{"a", file(t, "f", "x")}}}
+	config := supervisor.Config{Command: sleeper, Workers: 1, Data: []supervisor.Source{{Name: "a", Source: file(t, "f", "x")}}}
 	if path := check(t, config).Data[0].Path; path != nil {
 		t.Errorf("path %s: only the run can tell", *path)
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -33,7 +34,11 @@ type Config struct {
 
 	Workers int      // slots, at least 1
 	Data    []Source // datasets
-	Listen  []string // [NAME=]ADDR: host:port, unix:/path, fd://N
+	// HugePages is auto, on or off: whether segments are made of huge pages: auto. LockMemory keeps them in RAM.
+	HugePages  string
+	LockMemory bool
+	Watch      bool     // reload a dataset by itself when its file changes
+	Listen     []string // [NAME=]ADDR: host:port, unix:/path, fd://N
 	// Inherited are sockets that this process was started with (systemd's LISTEN_FDS); Run takes them over.
 	Inherited []Inherited
 
@@ -76,8 +81,12 @@ type Limit struct {
 	Jitter float64 // from 0 up to, not including, 1
 }
 
-// Source is a dataset to load: a path, "-" for standard input, or "cmd:COMMAND" for a command's output (docs/data.md).
-type Source struct{ Name, Source string }
+// Source is a dataset to load: a path, "-" for standard input, "cmd:COMMAND" for a command's output, an http or https URL, or
+// "direct:PATH". Options are KEY=VALUE, as behind NAME. of --data-opt (docs/data.md).
+type Source struct {
+	Name, Source string
+	Options      []string
+}
 
 // User is an identity for workers. Home and Name set HOME, USER and LOGNAME when they are not empty.
 type User struct {
@@ -180,6 +189,14 @@ func (c Config) parse() (*parsed, error) {
 			note(err)
 			continue
 		}
+		for _, option := range d.Options {
+			if err := dataset.ParseOption(&spec, option); err != nil {
+				key, _, _ := strings.Cut(option, "=") // the value may be a secret
+				note(fmt.Errorf("cannot use the option %s of dataset %q: %w", key, d.Name, err))
+			}
+		}
+		setDefault(&spec.Options.HugePages, p.HugePages)
+		setDefault(&spec.Options.Lock, &p.LockMemory)
 		p.data = append(p.data, spec)
 	}
 	note(dataset.CheckNames(p.data))
@@ -200,6 +217,11 @@ func (c Config) parse() (*parsed, error) {
 	}
 	p.accept, err = listen.ParseAccept(p.Accept)
 	note(err)
+	switch p.HugePages {
+	case "auto", "on", "off":
+	default:
+		note(fmt.Errorf("cannot use huge pages %q: give auto, on or off", p.HugePages))
+	}
 	p.checkNumbers(note)
 	if len(problems) > 0 {
 		return nil, fail(KindConfig, errors.Join(problems...))
@@ -247,6 +269,7 @@ func (p *parsed) setDefaults() {
 	setDefault(&p.Name, "default")
 	setDefault(&p.Accept, "shared")
 	setDefault(&p.Ready, "auto")
+	setDefault(&p.HugePages, "auto")
 	setDefault(&p.StartTimeout, time.Minute)
 	setDefault(&p.StopSignal, syscall.SIGTERM)
 	setDefault(&p.StopTimeout, 25*time.Second)

@@ -37,8 +37,8 @@ type loadResult struct {
 
 // loadState is the progress of one dataset's load, written by the loader.
 type loadState struct {
-	spec          dataset.Spec
-	loaded, total atomic.Int64 // bytes; total is -1 while unknown
+	spec     dataset.Spec
+	progress atomic.Pointer[dataset.Progress]
 }
 
 // startLoading begins to load specs; then is called on the loop with the result. One load runs at a time.
@@ -48,7 +48,7 @@ func (l *loop) startLoading(specs []dataset.Spec, then func(loadResult)) {
 	progress := make(map[string]*loadState, len(specs))
 	for _, spec := range specs {
 		state := &loadState{spec: spec}
-		state.total.Store(-1)
+		state.progress.Store(&dataset.Progress{Total: -1})
 		progress[spec.Name] = state
 		l.load.progress = append(l.load.progress, state)
 	}
@@ -58,17 +58,15 @@ func (l *loop) startLoading(specs []dataset.Spec, then func(loadResult)) {
 		onLoaded = func(d *dataset.Loaded) { d.Log(l.config.Log, 1) }
 	}
 	loader := &dataset.Loader{
-		Start: l.startProducer, Stdin: l.config.Stdin,
+		Start: l.startProducer, Stdin: l.config.Stdin, Log: l.config.Log,
+		Have: l.serving().like(specs),
 		Free: func() (host.Headroom, error) {
 			room, err := (host.Host{}).Free()
 			room.Free = max(0, room.Free-reserve)
 			return room, err
 		},
-		OnLoaded: onLoaded,
-		OnProgress: func(name string, loaded, total int64) {
-			progress[name].loaded.Store(loaded)
-			progress[name].total.Store(total)
-		},
+		OnLoaded:   onLoaded,
+		OnProgress: func(name string, p dataset.Progress) { progress[name].progress.Store(&p) },
 	}
 	result := l.load.result
 	go func() {
@@ -118,7 +116,7 @@ func toLoad(config *parsed, serving *release, names []string) []dataset.Spec {
 	var list []dataset.Spec
 	for _, spec := range config.data {
 		have := serving.version(spec.Name)
-		if have == nil || have.Source != spec.Source {
+		if have == nil || !serving.sameMade(spec) {
 			list = append(list, spec)
 			continue
 		}
@@ -130,6 +128,24 @@ func toLoad(config *parsed, serving *release, names []string) []dataset.Spec {
 		}
 	}
 	return list
+}
+
+// sameMade tells whether this release has a dataset from the same source, made in the same way.
+func (r *release) sameMade(spec dataset.Spec) bool {
+	at := slices.IndexFunc(r.config.data, func(old dataset.Spec) bool { return old.Name == spec.Name })
+	return at >= 0 && spec.Equal(r.config.data[at])
+}
+
+// like returns which of this release's versions a load of specs may find to be the same as what it would make: those from
+// the same source, since the stats name it.
+func (r *release) like(specs []dataset.Spec) map[string]*dataset.Loaded {
+	have := map[string]*dataset.Loaded{}
+	for _, spec := range specs {
+		if v := r.version(spec.Name); v != nil && v.Source == spec.Source {
+			have[spec.Name] = v.Loaded
+		}
+	}
+	return have
 }
 
 // startProducer runs the command of a cmd: source. The loader calls it from its own goroutine; the loop's thread forks.

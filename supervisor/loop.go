@@ -13,12 +13,14 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/preforkd/preforkd/internal/contract"
 	"github.com/preforkd/preforkd/internal/fleet"
 	"github.com/preforkd/preforkd/internal/listen"
 	"github.com/preforkd/preforkd/internal/process"
+	"github.com/preforkd/preforkd/internal/watch"
 )
 
 type loop struct {
@@ -35,8 +37,13 @@ type loop struct {
 	versions []*version       // live, datasets in order, oldest first
 	releases map[int]*release // by epoch: the one that serves and, during a roll, the one to come
 
+	digesting chan struct{}  // held by the one that reckons a digest
+	helpers   sync.WaitGroup // goroutines that end with the loop
+	watcher   *watch.Watcher // nil: none
+
 	order      *order // under way; nil: none
 	orders     []*order
+	offers     int // made in place so far
 	scalings   []*scaling
 	lastReload *Reload
 	reloads    map[string]uint64 // by result
@@ -73,12 +80,16 @@ func runLoop(ctx context.Context, s *Supervisor) error {
 		Supervisor: s, ctx: background,
 		workers: map[fleet.ID]*worker{}, ended: make([]*worker, s.config.Workers), numbers: map[string]int{},
 		unreaped: map[int]*process.Process{}, processes: map[*process.Process]int{}, roster: true,
-		releases: map[int]*release{}, reloads: newReloads(), random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		digesting: make(chan struct{}, 1),
+		releases:  map[int]*release{}, reloads: newReloads(), random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	}
 	l.oom.begin()
 	l.state = fleet.New(s.config.rules())
 	l.releases[l.state.Epoch] = &release{config: s.config}
+	defer l.helpers.Wait()
+	defer cancel()
 	defer l.closeData()
+	defer l.stopWatching()
 	if err := l.prepare(); err != nil {
 		l.step(fleet.Stop{})
 		return err
@@ -115,6 +126,7 @@ func (l *loop) boot(result loadResult) {
 	}
 	l.publishNewest(first)
 	l.step(fleet.Boot{}) // does nothing when a stop came first
+	l.watch()
 }
 
 // prepare opens and checks everything that can fail before a byte is loaded.
@@ -127,7 +139,10 @@ func (l *loop) prepare() error {
 		return obstacles[0]
 	}
 	for _, spec := range l.config.data {
-		if err := spec.Check(); err != nil {
+		if !spec.Local() {
+			continue // the load is the first to ask the server
+		}
+		if _, err := spec.Look(l.ctx); err != nil {
 			l.sockets.Close()
 			return fail(KindData, err)
 		}
@@ -198,6 +213,7 @@ func (l *loop) tick() {
 	}
 	l.oom.look()
 	l.recycle()
+	l.lookAtHeld()
 	l.step(fleet.Tick{})
 }
 

@@ -25,6 +25,8 @@ type order struct {
 
 	begun   time.Time
 	release *release // what the workers are to be started from
+	fresh   []string // datasets that have a new version in it
+	handing *handing // of these, to workers that take them in place; nil: all workers are replaced
 	said    []string // what came of it so far, in sentences
 	nothing bool     // nothing had changed
 	unknown bool     // it names what is not there: no reload
@@ -146,6 +148,7 @@ func (l *loop) end(text string, err error) {
 		return
 	}
 	l.order = nil
+	l.collect()
 	if o.kind == fleet.ReasonReload && !o.unknown {
 		l.noteReload(o, err)
 	}
@@ -156,6 +159,9 @@ func (l *loop) end(text string, err error) {
 	}
 	l.publish() // who gets the answer finds it in the snapshot too
 	o.answer(text, err)
+	if o.kind == fleet.ReasonReload && err == nil {
+		l.watch()
+	}
 }
 
 func (l *loop) restart(o *order) {
@@ -190,6 +196,9 @@ func (l *loop) rollEnded(action fleet.RollEnded) {
 		return
 	}
 	switch {
+	case action.Result == fleet.Done && o.handing != nil:
+		l.handOn(o)
+		return
 	case action.Result == fleet.Done:
 		l.end(o.sentence(l.state.Config.Workers), nil)
 		return
@@ -214,9 +223,17 @@ func (o *order) sentence(workers int) string {
 	if o.ids != nil {
 		replaced = len(o.ids)
 	}
-	text := strconv.Itoa(replaced) + " workers replaced"
-	if replaced == 1 {
+	var text string
+	switch replaced {
+	case 0:
+		text = "no worker replaced"
+	case 1:
 		text = "1 worker replaced"
+	default:
+		text = strconv.Itoa(replaced) + " workers replaced"
+	}
+	if o.handing != nil {
+		text += fmt.Sprintf(", %d took the new data in place", o.handing.taken)
 	}
 	for _, s := range o.said {
 		text += "; " + s

@@ -9,9 +9,11 @@ package supervisor
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/preforkd/preforkd/internal/contract"
 	"github.com/preforkd/preforkd/internal/dataset"
@@ -29,9 +31,11 @@ type release struct {
 type version struct {
 	*dataset.Loaded
 	number int
-	link   string   // its own name in the run dir; empty without one
-	target string   // what the link leads to
-	paths  []string // what a worker may try, best first
+	link   string                 // its own name in the run dir; empty without one
+	target string                 // what the link leads to
+	paths  []string               // what a worker may try, best first
+	digest atomic.Pointer[string] // SHA-256 of the content in hex; nil until it is known
+	freed  func()                 // ends what still reads it
 }
 
 // version returns the version of a dataset that this release has, or nil.
@@ -60,6 +64,7 @@ func (l *loop) adopt(loaded *dataset.Loaded, index int) *version {
 	l.numbers[loaded.Name]++
 	v := &version{Loaded: loaded, number: l.numbers[loaded.Name]}
 	l.link(v, index)
+	l.reckonDigest(v)
 	if s := l.serving(); v.link != "" && s.version(v.Name) == nil { // nothing older leads there
 		if err := l.config.RunDir.SetLink(v.newestLink(), v.target); err != nil {
 			l.config.Log.Warn("cannot link a dataset", "dataset", v.Name, "error", err)
@@ -74,11 +79,15 @@ func (l *loop) adopt(loaded *dataset.Loaded, index int) *version {
 // the worker's own children too, but only for the same user: another may not look into our /proc/PID/fd.
 func (l *loop) link(v *version, index int) {
 	plan := contract.Plan{Sockets: make([]contract.Socket, len(l.sockets.Sockets))}
-	v.target = "/proc/" + strconv.Itoa(os.Getpid()) + "/fd/" + strconv.Itoa(v.Segment.FD())
-	v.paths = []string{v.target}
-	if u := l.config.User; u != nil && u.UID != os.Geteuid() {
+	switch u := l.config.User; {
+	case v.Direct():
+		v.target = v.DirectPath
+		v.paths = []string{v.target} // not the link: a library may look for other files beside the real one
+	case u != nil && u.UID != os.Geteuid():
 		v.target = "/proc/self/fd/" + strconv.Itoa(plan.DataFD(index))
-		v.paths = nil
+	default:
+		v.target = "/proc/" + strconv.Itoa(os.Getpid()) + "/fd/" + strconv.Itoa(v.Segment.FD())
+		v.paths = []string{v.target}
 	}
 	if l.config.RunDir == nil {
 		return
@@ -89,7 +98,9 @@ func (l *loop) link(v *version, index int) {
 		return
 	}
 	v.link = link
-	v.paths = append([]string{l.config.RunDir.DataPath(link)}, v.paths...)
+	if !v.Direct() {
+		v.paths = append([]string{l.config.RunDir.DataPath(link)}, v.paths...)
+	}
 }
 
 var errNoLink = errors.New("it has none")
@@ -128,13 +139,17 @@ func (l *loop) publishNewest(r *release) {
 // collect frees the versions that no release and no worker needs any more.
 func (l *loop) collect() {
 	needed := map[*version]bool{}
-	for _, r := range l.releases {
+	releases := slices.Collect(maps.Values(l.releases))
+	if l.order != nil && l.order.release != nil { // its roll may be still to come
+		releases = append(releases, l.order.release)
+	}
+	for _, r := range releases {
 		for _, v := range r.versions {
 			needed[v] = true
 		}
 	}
 	for _, w := range l.workers {
-		for _, v := range w.release.versions {
+		for _, v := range slices.Concat(w.versions, w.held) {
 			needed[v] = true
 		}
 	}
@@ -159,7 +174,8 @@ func (l *loop) free(v *version) {
 			l.config.Log.Warn("a link is left behind", "error", err)
 		}
 	}
-	v.Segment.Close()
+	v.freed()
+	v.Close()
 }
 
 // closeData gives everything up.
@@ -176,6 +192,9 @@ func (l *loop) closeData() {
 func (l *loop) segments() []memstat.Segment {
 	var list []memstat.Segment
 	for _, v := range l.versions {
+		if v.Segment == nil { // direct: the page cache is the kernel's
+			continue
+		}
 		list = append(list, memstat.Segment{
 			SegKey: memstat.SegKey{Name: v.Name, Version: v.number},
 			Dev:    v.Segment.Dev(), Ino: v.Segment.Ino(), Size: v.Segment.Size(), Allocated: v.Segment.Allocated,

@@ -30,6 +30,7 @@ func (p *parsed) renewed(config Config) (*parsed, error) {
 	c := p.Config
 	c.Command, c.Dir, c.Environ, c.Env = config.Command, config.Dir, config.Environ, config.Env
 	c.Workers, c.Data = config.Workers, config.Data
+	c.HugePages, c.LockMemory, c.Watch = config.HugePages, config.LockMemory, config.Watch
 	c.Ready, c.StartTimeout, c.StopSignal, c.StopTimeout = config.Ready, config.StartTimeout, config.StopSignal, config.StopTimeout
 	c.BackoffMax, c.Surge = config.BackoffMax, config.Surge
 	c.Watchdog, c.MaxAge, c.MaxRequests, c.MaxPrivate = config.Watchdog, config.MaxAge, config.MaxRequests, config.MaxPrivate
@@ -113,7 +114,7 @@ func names(config *parsed) string {
 func (l *loop) reloaded(o *order, config *parsed, result loadResult) {
 	if l.order != o { // a stop has answered it
 		for _, d := range result.loaded {
-			d.Segment.Close()
+			d.Close()
 		}
 		return
 	}
@@ -123,20 +124,18 @@ func (l *loop) reloaded(o *order, config *parsed, result loadResult) {
 	}
 	serving := l.serving()
 	o.release = &release{config: config}
-	fresh := 0
 	for i, spec := range config.data {
 		have, v := serving.version(spec.Name), serving.version(spec.Name)
 		at := slices.IndexFunc(result.loaded, func(d *dataset.Loaded) bool { return d.Name == spec.Name })
 		switch {
 		case at < 0:
-		case have != nil && have.Source == spec.Source && have.SHA256 == result.loaded[at].SHA256 && have.Ext == result.loaded[at].Ext:
-			have.Identity = result.loaded[at].Identity // the same bytes in another file
-			result.loaded[at].Segment.Close()
+		case result.loaded[at].Unchanged:
+			have.Identity, have.Validator = result.loaded[at].Identity, result.loaded[at].Validator // the same bytes in another file
 			l.config.Log.Info("dataset was read again and has not changed", "name", v.Name, "version", v.number)
 		default:
 			v = l.adopt(result.loaded[at], i)
 			v.Log(l.config.Log, v.number)
-			fresh++
+			o.fresh = append(o.fresh, v.Name)
 		}
 		o.release.versions = append(o.release.versions, v)
 		switch {
@@ -146,7 +145,7 @@ func (l *loop) reloaded(o *order, config *parsed, result loadResult) {
 			o.said = append(o.said, fmt.Sprintf("%s has not changed, it stays at version %d", v.Name, v.number))
 		}
 	}
-	if len(o.names) > 0 && fresh == 0 {
+	if len(o.names) > 0 && len(o.fresh) == 0 {
 		o.nothing = true
 		l.end("no worker replaced; "+strings.Join(o.said, "; "), nil)
 		return
@@ -155,7 +154,7 @@ func (l *loop) reloaded(o *order, config *parsed, result loadResult) {
 	if config.Workers == serving.config.Workers {
 		rules.Workers = l.state.Config.Workers // a scaling that came between stays
 	}
-	l.roll(fleet.RollOut{Reason: fleet.ReasonReload, Config: &rules})
+	l.replaceOrHandOver(fleet.RollOut{Reason: fleet.ReasonReload, Config: &rules})
 }
 
 // noteReload remembers how a reload ended, for the stats.

@@ -92,11 +92,19 @@ type Data struct {
 	Size        *int64     `json:"size"`     // bytes of content; null for a stream that is being loaded
 	Resident    *int64     `json:"resident"` // allocated bytes, st_blocks × 512
 	Huge        *int64     `json:"huge"`     // bytes of it in huge pages; null where no worker's scan has shown it
-	SHA256      *string    `json:"sha256"`
+	SHA256      *string    `json:"sha256"`   // of the content; null until it has been reckoned, behind the load
 	LoadedAt    *time.Time `json:"loaded_at"`
 	LoadSeconds *float64   `json:"load_seconds"`
-	Loaded      int64      `json:"loaded"`  // bytes loaded so far, Size when done
-	Workers     int        `json:"workers"` // live workers that were handed this version
+	Loaded      int64      `json:"loaded"` // bytes loaded so far, Size when done
+	// Read of SourceSize bytes of the source were read: other figures than Loaded and Size where it is compressed. SourceSize is
+	// nil where nobody knows it.
+	Read       int64  `json:"read"`
+	SourceSize *int64 `json:"source_size"`
+	Codec      string `json:"codec,omitempty"`   // gzip, zstd, xz or lz4: what the source was packed with
+	Members    int    `json:"members,omitempty"` // arrays in it: npz, safetensors
+	Direct     bool   `json:"direct,omitempty"`  // workers open the source itself; Resident is its part in the page cache
+	Locked     bool   `json:"locked,omitempty"`  // kept in RAM by mlock
+	Workers    int    `json:"workers"`           // live workers that have this version, mapped or not
 }
 
 // Status is what a row's worker is doing.
@@ -135,6 +143,7 @@ type Worker struct {
 	LastExit     *Exit        `json:"last_exit"`
 	Requests     *int64       `json:"requests"`
 	StatusText   string       `json:"status_text,omitempty"` // the worker's own STATUS=
+	InPlace      []string     `json:"in_place,omitempty"`    // datasets of which it takes new versions itself
 	Replacing    string       `json:"replacing,omitempty"`   // why it is to be replaced: an Exit.Reason
 	PIDs         []int        `json:"pids"`
 	RSS          *int64       `json:"rss"`

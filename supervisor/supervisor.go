@@ -70,10 +70,12 @@ func (s *Supervisor) Kill() { s.post((*loop).kill) }
 func (s *Supervisor) ReapOrphans() { s.post((*loop).reapOrphans) }
 
 // post has the loop call f; not at all once the loop has ended.
-func (s *Supervisor) post(f func(*loop)) {
+func (s *Supervisor) post(f func(*loop)) (posted bool) {
 	select {
 	case s.inbox <- f:
+		return true
 	case <-s.done:
+		return false
 	}
 }
 

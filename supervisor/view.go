@@ -7,6 +7,7 @@ package supervisor
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/preforkd/preforkd/internal/fleet"
@@ -57,7 +58,8 @@ type workerView struct {
 	spawned  time.Time
 	status   string
 	requests *int64
-	versions []*version
+	versions []*version // what it was handed, and what it still holds of older ones
+	inPlace  []string
 }
 
 // publish makes the present state visible and tells the sampler whom to measure.
@@ -74,7 +76,7 @@ func (l *loop) publish() {
 		v.sockets = l.sockets.Sockets
 	}
 	for id, w := range l.workers {
-		wv := workerView{spawned: w.spawned, status: w.status, requests: w.requests, versions: w.release.versions}
+		wv := workerView{spawned: w.spawned, status: w.status, requests: w.requests, versions: slices.Concat(w.versions, w.held), inPlace: w.takes()}
 		if w.process != nil {
 			wv.pid = w.process.PID
 		}

@@ -30,7 +30,11 @@ type worker struct {
 	process  *process.Process // nil when the fork failed
 	notifier *ready.Notifier  // nil when it could not be opened
 	notified chan struct{}    // closed at READY=1
-	release  *release         // what it was started from
+	release  *release         // what it is to be: what it was started from, or took over since
+	versions []*version       // what it has been handed of it, in the order of its descriptors
+	held     []*version       // older ones that it may still map
+	takers   []*taker         // processes of it that take new versions themselves
+	declined string           // why one of its processes may not
 	spawned  time.Time
 	stopProb context.CancelFunc // ends its probe
 	notReady string             // what the probe saw last when it was cancelled
@@ -59,7 +63,7 @@ func (l *loop) about(id fleet.ID) *slog.Logger {
 
 // spawn starts a worker. What fails before there is a process is news for the fleet, like all that follows.
 func (l *loop) spawn(id fleet.ID, from *release) {
-	w := &worker{id: id, notified: make(chan struct{}), release: from, spawned: time.Now()}
+	w := &worker{id: id, notified: make(chan struct{}), release: from, versions: from.versions, spawned: time.Now()}
 	w.limits = recycle.New(from.policy(), l.random, l.now())
 	l.workers[id] = w
 	if err := l.sockets.Listen(id.Slot); err != nil {
@@ -101,7 +105,7 @@ func (l *loop) start(w *worker) error {
 	l.makeBlocking(w.id.Slot)
 	spec.Sockets = l.sockets.FDs(w.id.Slot)
 	for _, v := range w.release.versions {
-		file, err := v.Segment.Open()
+		file, err := v.Open()
 		if err != nil {
 			return err
 		}
@@ -132,14 +136,26 @@ func (l *loop) plan(id fleet.ID, from *release) *contract.Plan {
 	for i, v := range from.versions {
 		d := contract.Dataset{Name: config.data[i].Name}
 		if v != nil {
-			d = contract.Dataset{
-				Name: v.Name, Version: v.number, Size: v.Segment.Size(), SHA256: v.SHA256,
-				Format: v.Format, DType: v.DType, Shape: v.Shape, Order: v.Order, Offset: v.Offset,
-			}
+			d = v.contract()
 		}
 		plan.Data = append(plan.Data, d)
 	}
 	return plan
+}
+
+// contract is a version as a worker is told of it.
+func (v *version) contract() contract.Dataset {
+	d := contract.Dataset{
+		Name: v.Name, Version: v.number, Size: v.Size(), SHA256: v.sha256(), Direct: v.Direct(),
+		Format: v.Format, DType: v.DType, Shape: v.Shape, Order: v.Order, Offset: v.Offset,
+	}
+	for _, m := range v.Members {
+		d.Members = append(d.Members, contract.Member(m))
+	}
+	for _, f := range v.Schema {
+		d.Schema = append(d.Schema, contract.Field(f))
+	}
+	return d
 }
 
 // news is what the process layer tells about a worker; the fleet decides.
@@ -219,6 +235,7 @@ func (l *loop) retire(w *worker, exit *Exit) {
 		w.notifier.Close()
 	}
 	w.endLeaving()
+	w.dropTakers()
 	w.exit = exit
 	l.roster = true
 	delete(l.workers, w.id)
@@ -293,7 +310,13 @@ func (l *loop) openNotifier(w *worker) {
 	}
 	w.notifier = notifier
 	go func() {
-		_ = notifier.Run(func(m ready.Message) { l.post(func(l *loop) { l.heard(w, m) }) })
+		_ = notifier.Run(func(m ready.Message) {
+			if !l.post(func(l *loop) { l.heard(w, m) }) {
+				for _, r := range m.Registrations {
+					r.Socket.Close()
+				}
+			}
+		})
 	}()
 }
 
@@ -308,6 +331,13 @@ func (l *loop) heard(w *worker, m ready.Message) {
 	}
 	if m.Watchdog {
 		w.limits.Alive(l.now())
+	}
+	for _, r := range m.Registrations {
+		l.register(w, r)
+	}
+	if m.Declined != "" && m.Declined != w.declined { // once: it may go on and on
+		w.declined = m.Declined
+		l.about(w.id).Warn("a process cannot take new versions itself", "pid", m.PID, "error", m.Declined)
 	}
 	if m.Ready {
 		select {

@@ -136,7 +136,10 @@ func (r *report) plan(options *config.Options) error {
 		return err
 	}
 	r.Stats = options.Stats
-	for _, name := range []string{"command", "workers", "surge", "data", "listen", "accept", "ready", "user", "chdir", "name", "run-dir", "stats"} {
+	for _, name := range []string{
+		"command", "workers", "surge", "data", "data-opt", "watch", "huge-pages", "lock-memory", "listen", "accept", "ready", "user", "chdir",
+		"name", "run-dir", "stats",
+	} {
 		r.Origins[name] = options.Origin(name)
 	}
 	r.Problems, r.Warnings = append(first, r.Problems...), append(warnings, r.Warnings...)
@@ -199,6 +202,19 @@ func (r *report) write(stdout io.Writer) error {
 	}
 	line("ready", "ready", r.Ready)
 	line("memory", "", r.memory())
+	if r.segments() {
+		line("huge pages", "huge-pages", r.hugePages())
+	}
+	if r.LockMemory.Wanted {
+		locked := "the data; any amount"
+		if limit := r.LockMemory.Limit; limit != nil {
+			locked = "the data; up to " + humanize.IBytes(uint64(*limit))
+		}
+		line("locked", "lock-memory", locked+" may be")
+	}
+	if r.Watch {
+		line("watch", "watch", "datasets are loaded again when their files change")
+	}
 	runDir := "none"
 	if r.RunDir != nil {
 		runDir = *r.RunDir
@@ -210,16 +226,7 @@ func (r *report) write(stdout io.Writer) error {
 		files += fmt.Sprintf("; %d allowed", *r.Files.Limit)
 	}
 	line("open files", "", files)
-	if len(r.Data) > 0 {
-		fmt.Fprint(w, "\nDATASET\tSOURCE\tFORMAT\tSIZE\tFD\tPATH\n")
-	}
-	for _, d := range r.Data {
-		size := unknown
-		if d.Size != nil {
-			size = humanize.IBytes(uint64(*d.Size))
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", d.Name, printable(d.Source), orUnknown(d.Format), size, d.FD, printable(orUnknown(d.Path)))
-	}
+	r.writeData(w)
 	if len(r.Listen) > 0 {
 		fmt.Fprint(w, "\nLISTENER\tADDRESS\tFD\tACCEPT\tFREE\n")
 	}
@@ -237,23 +244,6 @@ func (r *report) write(stdout io.Writer) error {
 		fmt.Fprintln(w, "warning:", printable(warning))
 	}
 	return w.Flush()
-}
-
-func (r *report) memory() string {
-	m := r.Memory
-	text := humanize.IBytes(uint64(m.Needed)) + " for the data"
-	switch {
-	case len(r.Data) == 0:
-		text = "no data"
-	case m.Needed == 0:
-		text = "not known before the data is loaded"
-	case m.Partial:
-		text += " whose size is known"
-	}
-	if m.Available == nil {
-		return text
-	}
-	return text + "; " + humanize.IBytes(uint64(*m.Available)) + " available, by " + m.By
 }
 
 // unknown stands for what only the run can tell.

@@ -18,6 +18,7 @@ import (
 	"github.com/preforkd/preforkd/internal/api"
 	"github.com/preforkd/preforkd/internal/config"
 	"github.com/preforkd/preforkd/internal/rundir"
+	"github.com/preforkd/preforkd/internal/tui"
 	"github.com/preforkd/preforkd/supervisor"
 )
 
@@ -51,11 +52,13 @@ func runCmd(args []string, stdout, stderr io.Writer) int {
 	}
 	defer out.Close() //nolint:errcheck // nobody is left to be told
 	reserveThreads()
-	own := newOutput(out)
+	bars := loadingBars(options, out)
+	own := newOutput(above(bars, out))
 	defer own.close(goodbye)
 	cfg.Log, cfg.Version, cfg.ReapOrphans = newLogger(options, out, own), buildVersion(), true
-	drain := logWorkers(&cfg, options.LogWorkers, out, stderr)
-	code, err := serve(options, cfg, signals, &control{load: load, options: options, log: cfg.Log}, func() { reopen(out, cfg.Log) })
+	drain := logWorkers(&cfg, options.LogWorkers, out, above(bars, stderr))
+	control := &control{load: load, options: options, log: cfg.Log}
+	code, err := serve(options, cfg, signals, control, bars, func() { reopen(out, cfg.Log) })
 	drain(goodbye)
 	if err == nil {
 		return exitDone
@@ -86,7 +89,9 @@ func reopen(out *sink, log *slog.Logger) {
 }
 
 // serve runs the fleet with its endpoints and leaves nothing behind. The code is the exit code of the error.
-func serve(options *config.Options, cfg supervisor.Config, signals *signals, control *control, reopen func()) (code int, err error) {
+func serve(options *config.Options, cfg supervisor.Config, signals *signals, control *control, bars *tui.Bars, reopen func()) (
+	code int, err error,
+) {
 	if cfg.Inherited, err = inheritedSockets(); err != nil {
 		return exitListen, err
 	}
@@ -129,7 +134,9 @@ func serve(options *config.Options, cfg supervisor.Config, signals *signals, con
 	server := api.Start(s, control, cfg.Log, stats, socket)
 	signals.obey(control, reopen, cfg.Log)
 	systemd := notifySystemd(s, cfg.Log)
+	loaded := showLoading(s, bars)
 	err = s.Run(context.Background())
+	loaded()
 	systemd()
 	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
 	defer cancel()

@@ -5,7 +5,8 @@ package archtest
 
 // Who may import whom. Dependencies run downward:
 //
-//	cmd → config, api, tui → supervisor → process, ready, dataset, memstat → fleet, contract, rundir, listen, recycle, worklog → host, shm
+//	cmd → config, api, tui → supervisor → process, ready, dataset, memstat, handover, watch →
+//	fleet, contract, rundir, listen, recycle, worklog, codec, format → host, shm
 //
 // Packages of one level do not know each other. Tests are freer: these rules read what a program is linked with.
 
@@ -18,11 +19,12 @@ import (
 // levels from the bottom up. A package counts to the level of the longest entry that it lies in.
 var levels = [][]string{
 	{"internal/host", "shm"},
-	{"internal/fleet", "internal/contract", "internal/rundir", "internal/listen", "internal/recycle", "internal/worklog"},
-	{"internal/process", "internal/ready", "internal/dataset", "internal/memstat"},
+	{"internal/fleet", "internal/contract", "internal/rundir", "internal/listen", "internal/recycle", "internal/worklog",
+		"internal/codec", "internal/format"},
+	{"internal/process", "internal/ready", "internal/dataset", "internal/memstat", "internal/handover", "internal/watch"},
 	{"supervisor"},
 	{"internal/config", "internal/api", "internal/tui"},
-	{"cmd"},
+	{"cmd", "bench"},
 }
 
 // place returns the room that a package lies in and the room's level, or -1.
@@ -76,15 +78,15 @@ func TestFleetKnowsNoWorld(t *testing.T) {
 	}
 }
 
-// A program that only embeds the supervisor must not carry an HTTP stack.
-func TestSupervisorAndBelowAreWithoutHTTP(t *testing.T) {
+// What a server may say is one room's business: retries, redirects, secrets.
+func TestOneRoomAtOrBelowTheSupervisorKnowsHTTP(t *testing.T) {
 	for _, p := range packages(t) {
-		if _, level := place(p.room()); p.helper() || level > supervisorLevel {
+		_, level := place(p.room())
+		if p.helper() || level > supervisorLevel || p.room() == "internal/dataset/remote" {
 			continue
 		}
-		if slices.Contains(p.Deps, "net/http") {
-			t.Errorf("%s is linked with net/http; by whom: go list -deps -f '{{.ImportPath}} {{.Imports}}' ./%s | grep net/http",
-				p.room(), p.room())
+		if slices.Contains(p.Imports, "net/http") {
+			t.Errorf("%s imports net/http; only internal/dataset/remote may", p.room())
 		}
 	}
 }

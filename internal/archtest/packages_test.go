@@ -22,7 +22,6 @@ type listed struct {
 	ImportPath string
 	Doc        string
 	Imports    []string // of its own files, tests left out
-	Deps       []string // all it is linked with, tests left out
 	GoFiles    []string
 }
 
@@ -35,7 +34,7 @@ func (p listed) room() string {
 func (p listed) helper() bool { return strings.HasSuffix(p.ImportPath, "test") }
 
 var list = sync.OnceValues(func() ([]listed, error) {
-	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,Imports,Deps,GoFiles", "./...")
+	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,Imports,GoFiles", "./...")
 	cmd.Dir = root
 	out, err := cmd.Output()
 	if err != nil {

@@ -110,6 +110,8 @@ func (r *reader) enter(node *unstable.Node, names []string, start uint32) bool {
 	switch {
 	case ok && len(names) == 1 && opt.repeatable() && node.Kind == unstable.ArrayTable:
 		r.refuse(at, "there is only one table %s: write [%s]", names[0], names[0])
+	case ok && len(names) == 2 && opt.is(nested) && node.Kind == unstable.Table:
+		return true
 	case ok && len(names) == 1 && !opt.repeatable():
 		r.refuse(at, "%s is no table: give one value, %s", names[0], opt.arg)
 	case !ok || len(names) > 1:
@@ -129,10 +131,10 @@ func (r *reader) assign(names []string, start uint32, node *unstable.Node) {
 		r.command(value, at)
 	case len(names) == 1 && opt.is(outside):
 		r.refuse(r.place(names[0], start), "%s has no place in the file: give it as a flag or as %s", opt.name, variable(opt.name))
-	case !ok || len(names) > 2 || len(names) == 2 && !opt.repeatable():
+	case !ok || len(names) > 1+opt.depth():
 		r.refuseName(r.place(names[0], start), names)
-	case len(names) == 2:
-		r.entry(opt, names[1], value, at)
+	case len(names) > 1:
+		r.entry(opt, strings.Join(names[1:], "."), value, at)
 	case opt.repeatable():
 		r.list(opt, value, at)
 	default:
@@ -169,21 +171,34 @@ func (r *reader) list(opt option, value *unstable.Node, at place) {
 	case unstable.InlineTable:
 		for it := value.Children(); it.Next(); {
 			names, start, _ := key(it.Node())
-			if len(names) > 1 {
+			if len(names) > opt.depth() {
 				r.refuseName(r.place(opt.name, start), append([]string{opt.name}, names...))
 				continue
 			}
-			r.entry(opt, names[0], it.Node().Value(), r.place(opt.name, valueStart(&r.parser, it.Node())))
+			r.entry(opt, strings.Join(names, "."), it.Node().Value(), r.place(opt.name, valueStart(&r.parser, it.Node())))
 		}
 	default:
 		r.value(opt, "", value, at)
 	}
 }
 
-// entry reads NAME = "REST" of a list's table.
+// entry reads NAME = "REST" of a list's table, and of a nested one NAME = {KEY = "REST"} and NAME.KEY = ["REST"].
 func (r *reader) entry(opt option, name string, value *unstable.Node, at place) {
 	if strings.ContainsAny(name, "=\x00") {
 		r.refuse(at, "%s: the name %q must not hold = or a zero byte", opt.name, name)
+		return
+	}
+	if opt.is(nested) && value.Kind == unstable.Array {
+		for it := value.Children(); it.Next(); {
+			r.value(opt, name+"=", it.Node(), at)
+		}
+		return
+	}
+	if opt.is(nested) && value.Kind == unstable.InlineTable {
+		for it := value.Children(); it.Next(); {
+			names, _, _ := key(it.Node())
+			r.entry(opt, name+"."+strings.Join(names, "."), it.Node().Value(), r.place(opt.name, valueStart(&r.parser, it.Node())))
+		}
 		return
 	}
 	r.value(opt, name+"=", value, at)
@@ -212,6 +227,9 @@ func (r *reader) value(opt option, prefix string, value *unstable.Node, at place
 			text = strconv.FormatInt(n, 10)
 			break
 		}
+		if value.Kind == unstable.Bool && (opt.is(boolean) || opt.is(nested) && prefix != "") {
+			break
+		}
 		reason := opt.value(defaults()).Set(prefix + text)
 		if reason == nil || opt.repeatable() {
 			reason = fmt.Errorf("give it in quotes, as \"%s\"", opt.arg)
@@ -219,7 +237,10 @@ func (r *reader) value(opt option, prefix string, value *unstable.Node, at place
 				reason = errors.New("give it in quotes; options stand above all tables")
 			}
 		}
-		r.refuse(at, "%s = %s: %v", name, text, reason)
+		if !opt.is(nested) {
+			name += " = " + text
+		}
+		r.refuse(at, "%s: %v", name, reason)
 		return
 	}
 	r.found.items = append(r.found.items, item{prefix + text, at})

@@ -156,7 +156,7 @@ func TestTheExampleOfThePageWorks(t *testing.T) {
 			t.Errorf("%s is not in the example", opt.name)
 		}
 	}
-	if o.MaxPrivate != (supervisor.Limit{Value: 200 << 20, Jitter: 0.2}) || o.StopTimeout != 25*time.Second || len(o.Data) != 2 {
+	if o.MaxPrivate != (supervisor.Limit{Value: 200 << 20, Jitter: 0.2}) || o.StopTimeout != 25*time.Second || len(o.Data) != 3 || len(o.DataOptions) != 5 {
 		t.Errorf("it gives %+v", o)
 	}
 	o.User, o.Group = "", "" // not every machine has them
@@ -174,6 +174,7 @@ func FuzzFile(f *testing.F) {
 	for _, seed := range []string{
 		"workers = 4\n[data]\na = './a'\n", "data = ['a=b', 7, [1]]", "env.A = '1'", "command = ['a', '']", "data={a='1', b.c=[2]}", "[[data]]",
 		"a.'b'.\"c\" = 2026-01-01", "workers = \"\\u0000\"", "listen = [[[{", "workers = 1\nworkers = 2", "max-age = '1h±10%'", "\xff", "\r", "surge=0b1",
+		"watch = true\ndata-opt.a.b = [true, 'x']", "[data-opt.a]\nb={c=1}\nd=false", "data-opt={a={b='c', d=true}, e.f=['g']}",
 	} {
 		f.Add([]byte(seed))
 	}

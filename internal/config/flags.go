@@ -17,7 +17,10 @@ func readFlags(args []string) (source, error) {
 	flags.Usage = func() {}
 	unused := defaults()
 	for _, opt := range table() {
-		flags.VarP(opt.value(unused), opt.name, opt.short, "")
+		flag := flags.VarPF(opt.value(unused), opt.name, opt.short, "")
+		if opt.is(boolean) {
+			flag.NoOptDefVal = "true"
+		}
 	}
 	s := source{at: place{kind: inFlag, option: "command"}}
 	err := flags.ParseAll(args, func(flag *pflag.Flag, text string) error {

@@ -24,7 +24,7 @@ func Help() string {
 		if opt.short != "" {
 			short = "-" + opt.short + ", "
 		}
-		left := fmt.Sprintf("  %s--%s %s", short, opt.name, opt.arg)
+		left := fmt.Sprintf("  %s--%s", short, opt.spelling())
 		const indent = 34
 		lines := wrap(opt.help, helpWidth-indent)
 		if len(left) >= indent {
@@ -54,10 +54,18 @@ func Reference() string {
 		if opt.short != "" {
 			short = "-" + opt.short + ", "
 		}
-		arg := strings.ReplaceAll(opt.arg, "|", "\\|")
-		fmt.Fprintf(&b, "| `%s--%s %s` | %s |\n", short, opt.name, arg, strings.ReplaceAll(opt.help, "|", "\\|"))
+		cells := strings.NewReplacer("|", "\\|")
+		fmt.Fprintf(&b, "| `%s--%s` | %s |\n", short, cells.Replace(opt.spelling()), cells.Replace(opt.help))
 	}
 	return b.String()
+}
+
+// spelling is the long flag with its value: behind a space it would be the command's first word where none is needed.
+func (opt option) spelling() string {
+	if opt.is(boolean) {
+		return opt.name + "[=" + opt.arg + "]"
+	}
+	return opt.name + " " + opt.arg
 }
 
 func wrap(text string, width int) []string {

@@ -32,7 +32,7 @@ func TestTheReferencePageIsTheOneOfTheTable(t *testing.T) {
 func TestHelpAndReferenceNameEveryFlag(t *testing.T) {
 	help, reference := Help(), Reference()
 	for _, opt := range table() {
-		long := "--" + opt.name + " " + opt.arg
+		long := "--" + opt.spelling()
 		if !strings.Contains(help, long) {
 			t.Errorf("--help does not name %s", long)
 		}
@@ -63,7 +63,7 @@ func TestHelpNamesTheDefaults(t *testing.T) {
 	for name, value := range map[string]string{
 		"accept": o.Accept, "ready": o.Ready, "start-timeout": "1m", "stop-timeout": "25s", "backoff-max": "30s", "stop-signal": "TERM",
 		"surge": "1", "max-age": "off", "max-requests": "off", "max-private": "off", "watchdog": "off",
-		"stats": o.Stats, "stats-budget": "1%", "log-format": o.LogFormat, "log-level": o.LogLevel, "log-workers": o.LogWorkers,
+		"watch": "false", "huge-pages": o.HugePages, "lock-memory": "false", "stats": o.Stats, "stats-budget": "1%", "log-format": o.LogFormat, "log-level": o.LogLevel, "log-workers": o.LogWorkers,
 	} {
 		for _, opt := range table() {
 			if opt.name == name && !strings.HasSuffix(opt.help, "("+value+")") {

@@ -20,7 +20,9 @@ import (
 type Options struct {
 	Command                                  []string
 	Workers                                  int
-	Data, Listen                             []string
+	Data, DataOptions, Listen                []string // NAME=SOURCE, NAME.KEY=VALUE, [NAME=]ADDR
+	Watch, LockMemory                        bool
+	HugePages                                string
 	Accept                                   string
 	SocketMode                               os.FileMode // 0: by the umask
 	Ready                                    string
@@ -79,6 +81,9 @@ func Load(args, environ []string) (*Options, error) {
 	} else if o.Chdir != "" && !info.IsDir() {
 		problems = append(problems, fmt.Errorf("cannot use %s: it is not a directory", o.spell("chdir", o.Chdir)))
 	}
+	if len(problems) == 0 { // else a dataset may be missing because it is wrong
+		problems = o.checkDataOptions()
+	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
@@ -92,11 +97,11 @@ func (o *Options) Supervisor() (supervisor.Config, error) {
 		Command: o.Command, Dir: o.Chdir, Env: o.Env, Workers: o.Workers, Listen: o.Listen, Accept: o.Accept, SocketMode: o.SocketMode,
 		Ready: o.Ready, StartTimeout: o.StartTimeout, StopSignal: o.StopSignal, StopTimeout: o.StopTimeout, BackoffMax: o.BackoffMax,
 		Surge: &o.Surge, Watchdog: o.Watchdog, MaxAge: o.MaxAge, MaxRequests: o.MaxRequests, MaxPrivate: o.MaxPrivate,
-		StatsBudget: o.StatsBudget,
+		StatsBudget: o.StatsBudget, Watch: o.Watch, HugePages: o.HugePages, LockMemory: o.LockMemory,
 	}
 	for _, text := range o.Data {
 		name, source, _ := strings.Cut(text, "=")
-		c.Data = append(c.Data, supervisor.Source{Name: name, Source: source})
+		c.Data = append(c.Data, supervisor.Source{Name: name, Source: source, Options: o.dataOptions(name)})
 	}
 	var err error
 	c.User, err = o.lookupUser()

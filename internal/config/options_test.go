@@ -22,7 +22,7 @@ func TestWithoutFlagsTheDefaultsHold(t *testing.T) {
 	want := Options{
 		Command: []string{"app"}, Workers: host.CPUs(), Accept: "shared", Ready: "auto", StartTimeout: time.Minute,
 		StopTimeout: 25 * time.Second, BackoffMax: 30 * time.Second, StopSignal: syscall.SIGTERM, Surge: 1, Stats: "127.0.0.1:9797",
-		StatsBudget: 0.01, LogFormat: "auto", LogLevel: "info", LogWorkers: "pass",
+		StatsBudget: 0.01, HugePages: "auto", LogFormat: "auto", LogLevel: "info", LogWorkers: "pass",
 	}
 	equal(t, *o, want)
 	if c.User != nil || c.Dir != "" || len(c.Data) > 0 || *c.Surge != 1 {
@@ -31,9 +31,11 @@ func TestWithoutFlagsTheDefaultsHold(t *testing.T) {
 }
 
 func TestEveryFlagReachesItsField(t *testing.T) {
-	dir, path := t.TempDir(), file(t, "")
+	dir, path, digest := t.TempDir(), file(t, ""), strings.Repeat("0f", 32)
 	args := []string{
-		"-w", "3", "--data", "emb=./emb.npy", "-d", "words=cmd:cat a,b | sort", "-d", "in=-", "--listen", ":8000", "-l", "web=unix:/p.sock",
+		"-w", "3", "--data", "emb=./emb.npy", "-d", "words=cmd:cat a,b | sort", "-d", "in=-", "-d", "big=direct:/big",
+		"--data-opt", "emb.sha256=" + digest, "--data-opt", "big.preread=true", "--data-opt", "emb.codec=none", "--watch", "--huge-pages", "off",
+		"--lock-memory", "--listen", ":8000", "-l", "web=unix:/p.sock",
 		"--accept", "reuseport", "--socket-mode", "0660", "--ready", "alive:2s", "--start-timeout", "90s", "--stop-signal", "quit",
 		"--stop-timeout=1m30s", "--backoff-max", "500ms", "--surge", "2", "--max-age", "12h", "--max-requests", "1000±5%",
 		"--max-private", "200MiB+-20%", "--watchdog", "10s", "--user", "0:0", "--group", "0",
@@ -47,7 +49,8 @@ func TestEveryFlagReachesItsField(t *testing.T) {
 	o, c := good(t, args...)
 	want := Options{
 		Command: []string{"app", "-w", "9", "--", "x"}, Workers: 3,
-		Data:   []string{"emb=./emb.npy", "words=cmd:cat a,b | sort", "in=-"},
+		Data:        []string{"emb=./emb.npy", "words=cmd:cat a,b | sort", "in=-", "big=direct:/big"},
+		DataOptions: []string{"emb.sha256=" + digest, "big.preread=true", "emb.codec=none"}, Watch: true, HugePages: "off", LockMemory: true,
 		Listen: []string{":8000", "web=unix:/p.sock"}, Accept: "reuseport", SocketMode: 0o660, Ready: "alive:2s",
 		StartTimeout: 90 * time.Second, StopTimeout: 90 * time.Second, BackoffMax: 500 * time.Millisecond, StopSignal: syscall.SIGQUIT,
 		Surge: 2, MaxAge: supervisor.Limit{Value: int64(12 * time.Hour), Jitter: 0.1}, MaxRequests: supervisor.Limit{Value: 1000, Jitter: 0.05},
@@ -59,7 +62,13 @@ func TestEveryFlagReachesItsField(t *testing.T) {
 	surge := 2
 	equal(t, c, supervisor.Config{
 		Command: want.Command, Workers: 3, Dir: dir, Env: want.Env, User: c.User,
-		Data:   []supervisor.Source{{Name: "emb", Source: "./emb.npy"}, {Name: "words", Source: "cmd:cat a,b | sort"}, {Name: "in", Source: "-"}},
+		Data: []supervisor.Source{
+			{Name: "emb", Source: "./emb.npy", Options: []string{"sha256=" + digest, "codec=none"}},
+			{Name: "words", Source: "cmd:cat a,b | sort"},
+			{Name: "in", Source: "-"},
+			{Name: "big", Source: "direct:/big", Options: []string{"preread=true"}},
+		},
+		Watch: true, HugePages: "off", LockMemory: true,
 		Listen: want.Listen, Accept: "reuseport", SocketMode: 0o660, Ready: "alive:2s", StartTimeout: want.StartTimeout,
 		StopSignal: syscall.SIGQUIT, StopTimeout: want.StopTimeout, BackoffMax: want.BackoffMax, Surge: &surge, Watchdog: want.Watchdog,
 		MaxAge: want.MaxAge, MaxRequests: want.MaxRequests, MaxPrivate: want.MaxPrivate, StatsBudget: 0.025,
@@ -97,6 +106,9 @@ func TestValuesThatAreRight(t *testing.T) {
 		{[]string{"--chdir", "."}, func(o *Options) bool { return o.Chdir == "." }},
 		{[]string{"--env", "EMPTY="}, func(o *Options) bool { return slices.Equal(o.Env, []string{"EMPTY="}) }},
 		{[]string{"--data", "x=a=b,c"}, func(o *Options) bool { return slices.Equal(o.Data, []string{"x=a=b,c"}) }},
+		{[]string{"--watch=false"}, func(o *Options) bool { return !o.Watch }},
+		{[]string{"--watch=1", "--watch=0"}, func(o *Options) bool { return !o.Watch }},
+		{[]string{"--lock-memory=true"}, func(o *Options) bool { return o.LockMemory }},
 		{[]string{"--surge", "0"}, func(o *Options) bool { return o.Surge == 0 }},
 		{[]string{"--watchdog", "off"}, func(o *Options) bool { return o.Watchdog == 0 }},
 		{[]string{"--max-age", "off"}, func(o *Options) bool { return o.MaxAge == supervisor.Limit{} }},

@@ -90,7 +90,8 @@ func TestAReloadCannotChangeWhatWasOpenedAtTheStart(t *testing.T) {
 		return o
 	}
 	before := load("-l", ":1", "-l", ":2", "--user", "0")
-	if err := Frozen(before, load("-l", ":1", "-l", ":2", "--user", "0", "--stats", defaultStats, "-w", "9", "-d", "a=b", "-e", "A=1", "-C", "/",
+	if err := Frozen(before, load("-l", ":1", "-l", ":2", "--user", "0", "--stats", defaultStats, "-w", "9", "-d", "a=b", "--data-opt", "a.lock=true", "--watch",
+		"--huge-pages", "off", "--lock-memory", "-e", "A=1", "-C", "/",
 		"--ready", "notify", "--start-timeout", "1s", "--stop-timeout", "1s", "--stop-signal", "INT", "--backoff-max", "1s", "--surge", "3",
 		"--watchdog", "1s", "--max-age", "1h", "--max-requests", "5", "--max-private", "1GiB")); err != nil {
 		t.Errorf("what may change: %v", err)

@@ -33,6 +33,8 @@ const (
 	numeric traits = 1 << iota // the file may have it as a number
 	frozen                     // a reload cannot change it
 	outside                    // not for the file
+	boolean                    // a flag without a value means true; the file may have it as a boolean
+	nested                     // NAME.KEY=VALUE, which the file may have as tables in tables; values may be secret: they are never shown
 )
 
 func (opt option) is(t traits) bool { return opt.traits&t != 0 }
@@ -43,12 +45,23 @@ func (opt option) repeatable() bool {
 	return ok
 }
 
+// depth is how many names below its own the file may have.
+func (opt option) depth() int {
+	switch {
+	case opt.is(nested):
+		return 2
+	case opt.repeatable():
+		return 1
+	}
+	return 0
+}
+
 // defaults is what holds where nothing is given.
 func defaults() *Options {
 	return &Options{
 		Workers: host.CPUs(), Accept: "shared", Ready: "auto", StartTimeout: time.Minute, StopSignal: syscall.SIGTERM,
 		StopTimeout: 25 * time.Second, BackoffMax: 30 * time.Second, Surge: 1, Stats: defaultStats, StatsBudget: 0.01,
-		LogFormat: "auto", LogLevel: "info", LogWorkers: "pass", places: map[string][]place{},
+		HugePages: "auto", LogFormat: "auto", LogLevel: "info", LogWorkers: "pass", places: map[string][]place{},
 	}
 }
 
@@ -66,6 +79,7 @@ func find(name string) (option, bool) {
 func table() []option {
 	const (
 		fleet        = "Fleet"
+		memory       = "Data and memory"
 		life         = "Starting and stopping"
 		replacing    = "Replacing workers"
 		surroundings = "The worker's surroundings"
@@ -79,8 +93,15 @@ func table() []option {
 		},
 		{
 			fleet, "data", "d", "NAME=SOURCE",
-			"a dataset, repeatable. SOURCE: a path, - (standard input) or cmd:COMMAND (its output, by /bin/sh -c)",
+			"a dataset, repeatable. SOURCE: a path, - (standard input), cmd:COMMAND (its output, by /bin/sh -c), https://URL, or " +
+				"direct:PATH (no copy: workers open the file or directory itself)",
 			many(func(o *Options) *[]string { return &o.Data }, checkData), 0,
+		},
+		{
+			fleet, "data-opt", "", "NAME.KEY=VALUE",
+			"how a dataset is loaded, repeatable: sha256=HEX; header=\"NAME: VALUE\", token-file=PATH (of a URL); " +
+				"codec=auto|none|gzip|zstd|xz|lz4; format=auto|raw; huge-pages=auto|on|off; lock=true|false; preread=true|false (of direct:)",
+			many(func(o *Options) *[]string { return &o.DataOptions }, checkDataOption), nested,
 		},
 		{
 			fleet, "listen", "l", "[NAME=]ADDR",
@@ -96,6 +117,20 @@ func table() []option {
 		{
 			fleet, "socket-mode", "", "OCTAL", "mode of the unix sockets that are made, such as 0660 (by the umask)",
 			one(func(o *Options) *os.FileMode { return &o.SocketMode }, fileMode), frozen,
+		},
+		{
+			memory, "watch", "", "true|false", "load a dataset again, and hand it to the workers, whenever its file changes (false)",
+			one(func(o *Options) *bool { return &o.Watch }, trueOrFalse), boolean,
+		},
+		{
+			memory, "huge-pages", "", "auto|on|off",
+			"hold the data in huge pages. on: and say so where the host has none; preforkd check says what workers get (auto)",
+			one(func(o *Options) *string { return &o.HugePages }, words("auto", "on", "off")), 0,
+		},
+		{
+			memory, "lock-memory", "", "true|false",
+			"keep the data in RAM: never swapped out. It needs the right to lock so much (ulimit -l, CAP_IPC_LOCK) (false)",
+			one(func(o *Options) *bool { return &o.LockMemory }, trueOrFalse), boolean,
 		},
 		{
 			life, "ready", "", "MODE",

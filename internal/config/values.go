@@ -106,6 +106,17 @@ func words(choices ...string) func(string) (string, error) {
 	}
 }
 
+// trueOrFalse takes 1 and 0 too, which are usual in variables.
+func trueOrFalse(text string) (bool, error) {
+	switch text {
+	case "true", "1":
+		return true, nil
+	case "false", "0":
+		return false, nil
+	}
+	return false, errors.New("give true or false")
+}
+
 // filled takes any text but the empty one.
 func filled(form string) func(string) (string, error) {
 	return func(text string) (string, error) {

@@ -4,7 +4,6 @@
 package contract
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -50,33 +49,6 @@ func CheckEnv(kv string) error {
 		return fmt.Errorf("cannot use --env %s: preforkd sets or removes this variable for each worker", key)
 	}
 	return nil
-}
-
-// manifest is the value of PREFORKD_DATA.
-func (p *Plan) manifest(paths []string) (string, error) {
-	type entry struct {
-		FD      int     `json:"fd"`
-		Path    string  `json:"path"`
-		Size    int64   `json:"size"`
-		Version int     `json:"version"`
-		SHA256  string  `json:"sha256"`
-		Format  string  `json:"format"`
-		DType   string  `json:"dtype,omitempty"`
-		Shape   []int64 `json:"shape,omitzero"`
-		Order   string  `json:"order,omitempty"`
-		Offset  int64   `json:"offset"`
-	}
-	all := make(map[string]entry, len(p.Data))
-	for i, d := range p.Data {
-		all[d.Name] = entry{p.DataFD(i), paths[i], d.Size, d.Version, d.SHA256, d.Format, d.DType, d.Shape, d.Order, d.Offset}
-	}
-	var text strings.Builder
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false) // people read "<f4" there
-	if err := encoder.Encode(all); err != nil {
-		return "", fmt.Errorf("cannot write PREFORKD_DATA: %v", err)
-	}
-	return strings.TrimSuffix(text.String(), "\n"), nil
 }
 
 // environ is a list of K=V in which each key stands once. Order is kept, so that the list is the same for every start.

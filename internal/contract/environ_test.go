@@ -4,7 +4,6 @@
 package contract
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"reflect"
@@ -22,22 +21,6 @@ func TestTheEnvironmentIsTheOneOfTheGoldenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "testdata/environ.txt", strings.Join(env, "\n")+"\n")
-}
-
-func TestTheManifestIsTheOneOfTheGoldenFile(t *testing.T) {
-	p, paths := full()
-	text, err := p.manifest(paths)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pretty bytes.Buffer
-	if err := json.Indent(&pretty, []byte(text), "", "  "); err != nil {
-		t.Fatal(err)
-	}
-	golden(t, "testdata/manifest.json", pretty.String()+"\n")
-	if strings.ContainsAny(text, "\n\\") {
-		t.Errorf("a variable holds one line for people to read: %q", text)
-	}
 }
 
 func TestWithoutDataTheManifestIsEmpty(t *testing.T) {

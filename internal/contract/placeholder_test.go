@@ -16,6 +16,9 @@ func TestPlaceholders(t *testing.T) {
 		"{fd:emb}":                       "5",
 		"{size:emb}":                     "4128",
 		"{fd:raw-words}":                 "6",
+		"{path:index}":                   "/srv/index.sqlite", // direct
+		"{fd:index}":                     "9",
+		"{size:index}":                   "4096",
 		"{fd:http}":                      "3",
 		"{fd:admin}":                     "4",
 		"{listen:http}":                  "fd://3",
@@ -61,7 +64,7 @@ func TestPlaceholders(t *testing.T) {
 		have, err := p.expand(text, paths)
 		if text == "{{worker}{fd:x}" {
 			want = `cannot expand {fd:x} in "{{worker}{fd:x}" (write {{fd:x} to keep it): no dataset or listener is called "x"; ` +
-				`datasets: emb, raw-words; listeners: http, admin`
+				`datasets: emb, raw-words, weights, people, index; listeners: http, admin`
 			if err == nil || err.Error() != want {
 				t.Errorf("%s: %v, want %s", text, err, want)
 			}
@@ -75,7 +78,7 @@ func TestPlaceholders(t *testing.T) {
 
 func TestAKnownWordWithAnUnknownNameIsAnError(t *testing.T) {
 	p, paths := full()
-	const known = "; datasets: emb, raw-words; listeners: http, admin"
+	const known = "; datasets: emb, raw-words, weights, people, index; listeners: http, admin"
 	for text, want := range map[string]string{
 		"{path:nope}":      `no dataset is called "nope"` + known,
 		"{path:http}":      `no dataset is called "http"` + known,

@@ -23,12 +23,29 @@ type Dataset struct {
 	Name    string
 	Version int
 	Size    int64
-	SHA256  string
+	SHA256  string // empty while nobody has reckoned it
 	Format  string
 	DType   string
 	Shape   []int64
 	Order   string
 	Offset  int64
+	Members []Member // the arrays of a container
+	Schema  []Field  // the columns of a table
+	Direct  bool     // the path is the source's own, its content is not sealed
+}
+
+// Member is an array inside a dataset: Size bytes from Offset of the content.
+type Member struct {
+	Name, DType  string
+	Shape        []int64 // none: a scalar
+	Order        string
+	Offset, Size int64
+}
+
+// Field is a column.
+type Field struct {
+	Name, Type string
+	Nullable   bool
 }
 
 // Plan is all that decides a worker's command line and environment, except what only the worker itself can know: its

@@ -11,17 +11,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/preforkd/preforkd/internal/format"
 )
 
 func TestACommandsOutputIsLoaded(t *testing.T) {
 	leavesNothing(t)
-	d := load(t, &Loader{Start: startCommand}, Spec{"a", "cmd:printf 'one two' | tr a-z A-Z; echo noise >&2"})[0]
+	d := load(t, &Loader{Start: startCommand}, Spec{Name: "a", Source: "cmd:printf 'one two' | tr a-z A-Z; echo noise >&2"})[0]
 	if string(content(t, d)) != "ONE TWO" || d.Ext != "" {
 		t.Errorf("%q, %+v", content(t, d), d)
 	}
 	array := npy(header("'<f4'", "(3,)"), 12)
-	d = load(t, &Loader{Start: startCommand}, Spec{"a", "cmd:cat '" + writeFile(t, "x.bin", array) + "'"})[0]
-	if d.Ext != ".npy" || d.Format != FormatNpy {
+	d = load(t, &Loader{Start: startCommand}, Spec{Name: "a", Source: "cmd:cat '" + writeFile(t, "x.bin", array) + "'"})[0]
+	if d.Ext != ".npy" || d.Format != format.Npy {
 		t.Errorf("%+v", d)
 	}
 }
@@ -38,7 +40,7 @@ func TestACommandThatFailsIsRefusedWithItsLastWords(t *testing.T) {
 		"exec >&-":  "wrote nothing to its standard output",
 		"no-such-x": "exit status 127",
 	} {
-		got := refused(t, &Loader{Start: startCommand}, Spec{"emb", "cmd:" + command})
+		got := refused(t, &Loader{Start: startCommand}, Spec{Name: "emb", Source: "cmd:" + command})
 		if !strings.HasPrefix(got, `cannot load dataset "emb": cmd:`) || !strings.Contains(got, want) {
 			t.Errorf("%s: %s", command, got)
 		}
@@ -48,10 +50,10 @@ func TestACommandThatFailsIsRefusedWithItsLastWords(t *testing.T) {
 func TestACommandThatCannotBeStartedIsAnError(t *testing.T) {
 	leavesNothing(t)
 	l := &Loader{Start: func(context.Context, string) (Producer, error) { return nil, errors.New("no processes left") }}
-	if got := refused(t, l, Spec{"a", "cmd:true"}); !strings.Contains(got, "cmd:true: no processes left") {
+	if got := refused(t, l, Spec{Name: "a", Source: "cmd:true"}); !strings.Contains(got, "cmd:true: no processes left") {
 		t.Error(got)
 	}
-	if got := refused(t, &Loader{}, Spec{"a", "cmd:true"}); !strings.Contains(got, "cannot be run") {
+	if got := refused(t, &Loader{}, Spec{Name: "a", Source: "cmd:true"}); !strings.Contains(got, "cannot be run") {
 		t.Error(got)
 	}
 }
@@ -71,15 +73,15 @@ func TestTheFirstErrorKillsTheOtherCommandsAndFreesWhatWasLoaded(t *testing.T) {
 			}
 			return startCommand(ctx, command)
 		},
-		OnProgress: func(name string, n, total int64) {
-			if name == "file" && n == total {
+		OnProgress: func(name string, p Progress) {
+			if name == "file" && p.Loaded == p.Total {
 				close(loaded)
 			}
 		},
 	}
-	got := refused(t, l, Spec{"file", writeFile(t, "x", noise(1000))},
-		Spec{"endless", fmt.Sprintf("cmd:echo $$ > %s; cat /dev/zero & sleep 1000", pid)},
-		Spec{"bad", "cmd:exit 3"})
+	got := refused(t, l, Spec{Name: "file", Source: writeFile(t, "x", noise(1000))},
+		Spec{Name: "endless", Source: fmt.Sprintf("cmd:echo $$ > %s; cat /dev/zero & sleep 1000", pid)},
+		Spec{Name: "bad", Source: "cmd:exit 3"})
 	if !strings.Contains(got, `dataset "bad": cmd:exit …: exit status 3`) {
 		t.Error(got)
 	}

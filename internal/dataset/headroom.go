@@ -3,7 +3,8 @@
 
 package dataset
 
-// This file keeps a load within the memory that is free. Past a cgroup's limit the kernel kills, it returns no error.
+// This file keeps a load within the memory that is free. Past a cgroup's limit the kernel kills, it returns no error; past
+// RLIMIT_FSIZE, which counts for segments too, it sends SIGXFSZ, and a Go program dies of that.
 
 import (
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"sync"
 
 	humanize "github.com/dustin/go-humanize"
+	"golang.org/x/sys/unix"
 
 	"github.com/preforkd/preforkd/internal/host"
 )
@@ -35,13 +37,26 @@ func Need(size int64) int64 {
 	return int64(need)
 }
 
+// Fits tells whether a dataset of size bytes may be loaded while so many bytes of memory are free.
+func Fits(size, free int64) bool { return float64(Need(size)) <= usableShare*float64(free) }
+
 // budget is what all datasets of one load share. Every byte is promised to a dataset before it is written.
 type budget struct {
-	free func() (host.Headroom, error)
+	free      func() (host.Headroom, error)
+	fileLimit int64 // the largest size of a segment
 
 	mu       sync.Mutex
 	promised int64 // not yet written
 	written  int64
+}
+
+func newBudget(free func() (host.Headroom, error)) *budget {
+	b := &budget{free: free, fileLimit: math.MaxInt64}
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_FSIZE, &limit) == nil {
+		b.fileLimit = int64(min(limit.Cur, math.MaxInt64))
+	}
+	return b
 }
 
 // left returns how many more bytes can be promised, and what sets the bound. The free memory is read anew; what this
@@ -59,8 +74,7 @@ func (b *budget) left() (left int64, by string, err error) {
 	return int64(usable)/page*page - b.written - b.promised, h.By, nil
 }
 
-// promiseAll promises their whole size to all accounts at once, or says which of them, or that all together, are too
-// large.
+// promiseAll promises their size to all accounts at once, or says which of them, or that all together, are too large.
 func (b *budget) promiseAll(accounts []*account, names []string, sizes []int64) *Error {
 	if len(accounts) == 0 {
 		return nil
@@ -76,6 +90,9 @@ func (b *budget) promiseAll(accounts []*account, names []string, sizes []int64) 
 		if size > left {
 			return &Error{Names: names[i : i+1], Err: &shortage{need: size, usable: left, by: by}}
 		}
+		if err := b.checkFile(size, ""); err != nil && !accounts[i].noSegment {
+			return &Error{Names: names[i : i+1], Err: err}
+		}
 		sum += min(size, math.MaxInt64-sum)
 	}
 	if sum > left {
@@ -88,15 +105,28 @@ func (b *budget) promiseAll(accounts []*account, names []string, sizes []int64) 
 	return nil
 }
 
-// account is one dataset's part of the budget, used by one goroutine.
+func (b *budget) checkFile(size int64, more string) error {
+	if size <= b.fileLimit {
+		return nil
+	}
+	return &shortage{need: size, usable: b.fileLimit, more: more, file: true}
+}
+
+// account is one dataset's part of the budget, used by one goroutine at a time.
 type account struct {
 	*budget
-	granted int64 // promised to this dataset, not yet written
-	done    int64
+	noSegment bool // its memory is the page cache
+
+	granted int64 // promised to this dataset, and not asked for by its segment
+	asked   int64 // asked for by its segment, and perhaps not written yet: counted as promised
+	segment int64 // bytes of the segment that is being written
 }
 
 // admit makes sure that n more bytes may be written.
 func (a *account) admit(n int64) error {
+	if err := a.checkFile(a.segment+n, "more than "); err != nil {
+		return err
+	}
 	if n <= a.granted {
 		return nil
 	}
@@ -107,7 +137,7 @@ func (a *account) admit(n int64) error {
 		return err
 	}
 	if n > a.granted+left {
-		return &shortage{need: a.done + n, usable: max(a.done+a.granted+left, 0), by: by, more: "more than "}
+		return &shortage{need: a.segment + n, usable: a.segment + a.granted + left, by: by, more: "more than "}
 	}
 	ahead := min(max(n-a.granted, streamStep), left)
 	a.granted += ahead
@@ -115,21 +145,55 @@ func (a *account) admit(n int64) error {
 	return nil
 }
 
-func (a *account) wrote(n int64) {
+// grow is asked by a segment before it takes n more bytes.
+func (a *account) grow(n int64) error {
+	a.settle()
+	if err := a.admit(n); err != nil {
+		return err
+	}
 	a.granted -= n
-	a.done += n
+	a.asked = n
+	a.segment += n
+	return nil
+}
+
+// wrote tells that so many of the promised bytes are in the segment by now.
+func (a *account) wrote(done int64) {
+	a.asked = done - a.segment
+	a.granted -= a.asked
+	a.segment = done
+	a.settle()
+}
+
+// settle counts as written what the segment asked for before: it asks again only when that is used up.
+func (a *account) settle() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.promised -= n
-	a.budget.written += n
+	a.promised -= a.asked
+	a.written += a.asked
+	a.asked = 0
+}
+
+// next begins another segment beside the one that was written.
+func (a *account) next() (written int64) {
+	a.settle()
+	written, a.segment = a.segment, 0
+	return written
+}
+
+// freed takes back what was written to a segment that is gone.
+func (a *account) freed(n int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.written -= n
 }
 
 // close gives back what was promised and not written.
 func (a *account) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.promised -= a.granted
-	a.granted = 0
+	a.promised -= a.granted + a.asked
+	a.granted, a.asked = 0, 0
 }
 
 // shortage is a need in bytes beyond what can be used.
@@ -137,14 +201,25 @@ type shortage struct {
 	need, usable   int64
 	by             string
 	more, together string // "more than " when need is only known so far
+	file           bool   // the limit is that of a file's size
 }
 
 func (s *shortage) Error() string {
-	usable := max(s.usable, 0)
-	need, have := humanize.IBytes(uint64(Need(s.need))), humanize.IBytes(uint64(Need(usable)))
-	if need == have {
-		need, have = humanize.Comma(Need(s.need))+" bytes", humanize.Comma(Need(usable))+" bytes"
+	if s.file {
+		need, have := figures(s.need, max(s.usable, 0))
+		return fmt.Sprintf("needs %s%s, but a file may have only %s here, and a segment counts as one (RLIMIT_FSIZE): raise "+
+			"the limit (ulimit -f, LimitFSIZE= of systemd)", s.more, need, have)
 	}
+	need, have := figures(Need(s.need), Need(max(s.usable, 0)))
 	return fmt.Sprintf("needs %s%s%s, but only %s of memory can be used (bound by %s, 5 %% kept free): load less, stop "+
 		"what else uses memory, or raise the limit", s.more, need, s.together, have, s.by)
+}
+
+// figures are two sizes for the eye, in bytes when they would look alike.
+func figures(a, b int64) (string, string) {
+	x, y := humanize.IBytes(uint64(a)), humanize.IBytes(uint64(b))
+	if x == y {
+		return humanize.Comma(a) + " bytes", humanize.Comma(b) + " bytes"
+	}
+	return x, y
 }

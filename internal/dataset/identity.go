@@ -8,7 +8,7 @@ package dataset
 import (
 	"io/fs"
 	"os"
-	"strings"
+	"path/filepath"
 	"syscall"
 )
 
@@ -20,10 +20,17 @@ type Identity struct {
 	MTime, CTime int64
 }
 
-// Identity returns that of the file which the source names now; false for sources that are no regular file.
+// Identity returns that of the file which the source names now, or of the directory of a direct source; false for all else.
 func (s Spec) Identity() (Identity, bool) {
-	if s.stream() {
+	switch {
+	case s.stream():
 		return Identity{}, false
+	case s.Direct():
+		d, err := lookDirect(s.path())
+		if err != nil {
+			return Identity{}, false
+		}
+		return d.identity, true
 	}
 	info, err := os.Stat(s.Source)
 	if err != nil || !info.Mode().IsRegular() {
@@ -33,17 +40,23 @@ func (s Spec) Identity() (Identity, bool) {
 }
 
 // Again tells whether the source can be loaded a second time. Standard input and pipes have been read.
-func (s Spec) Again() bool {
-	if s.Source == stdinSource {
-		return false
+func (s Spec) Again() bool { return s.Source != stdinSource && !s.fifo() }
+
+// File is the absolute path of a source that is a file or a directory, where a change of it shows; "" for all else.
+func (s Spec) File() string {
+	path := s.path()
+	if path == "" || s.fifo() {
+		return ""
 	}
-	info, err := os.Stat(s.Source)
-	return s.stream() || err != nil || info.Mode()&fs.ModeNamedPipe == 0
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
-// stream tells whether the source is no path.
-func (s Spec) stream() bool {
-	return s.Source == stdinSource || strings.HasPrefix(s.Source, commandPrefix)
+func (s Spec) fifo() bool {
+	info, err := os.Stat(s.path())
+	return err == nil && info.Mode()&fs.ModeNamedPipe != 0
 }
 
 func identity(info fs.FileInfo) (Identity, bool) {

@@ -8,19 +8,36 @@ package dataset
 import (
 	"context"
 	"errors"
+	"sync"
+	"time"
+
+	"github.com/preforkd/preforkd/internal/codec"
+	"github.com/preforkd/preforkd/internal/dataset/remote"
 )
 
 // job is one dataset on its way.
 type job struct {
 	Spec
-	src     source
-	head    head
-	sniffed bool
+	making
+	facts
 	account account
+
+	src       source
+	stream    *stream // of src, once it is read from the beginning to the end
+	direct    *direct
+	unchanged bool // the server says so
+	rewritten bool // the content is not what came
+
+	progress   func(Progress)
+	read       int64 // bytes of the source so far
+	loaded     int64 // bytes of content so far
+	toldLoaded int64 // when it was told last
+	told       time.Time
 }
 
-// prepare opens every source and checks all that can be known without loading. It closes what it opened if it fails.
-func (l *Loader) prepare(ctx context.Context, specs []Spec) (jobs []*job, err error) {
+// prepare opens every source and checks all that can be known without loading. It closes what it opened if it fails; the first
+// failure is given to fail, which ends what the others wait for.
+func (l *Loader) prepare(ctx context.Context, fail context.CancelCauseFunc, specs []Spec) (jobs []*job, err error) {
 	var names []string
 	for _, s := range specs {
 		if err := checkName(s.Name); err != nil {
@@ -33,59 +50,166 @@ func (l *Loader) prepare(ctx context.Context, specs []Spec) (jobs []*job, err er
 	}
 	defer func() {
 		if err != nil {
+			fail(err)
 			for _, j := range jobs {
 				j.close()
 			}
 			jobs = nil
 		}
 	}()
-	shared := &budget{free: l.Free}
-	var (
-		accounts []*account
-		known    []string
-		sizes    []int64
-	)
+	shared := newBudget(l.Free)
 	for _, s := range specs {
-		src, err := l.open(ctx, s)
-		if err != nil {
-			return jobs, s.fail(err)
+		j := &job{Spec: s, making: s.Options.making(), facts: facts{size: -1}, account: account{budget: shared}}
+		if l.OnProgress != nil {
+			j.progress = func(p Progress) { l.OnProgress(s.Name, p) }
 		}
-		j := &job{Spec: s, src: src, account: account{budget: shared}}
 		jobs = append(jobs, j)
-		size := src.Size()
-		if size < 0 {
+	}
+	for _, j := range jobs {
+		if j.remote() {
 			continue
 		}
-		if j.head, err = sniff(src); err == nil {
-			err = j.head.checkSize(size)
+		if err := l.begin(ctx, j); err != nil {
+			return jobs, j.fail(err)
 		}
-		if err != nil {
-			return jobs, s.fail(err)
+	}
+	if err := l.ask(ctx, fail, jobs); err != nil {
+		return jobs, err
+	}
+	return jobs, shared.promise(jobs)
+}
+
+// begin opens the source of a job that is no URL and looks at it.
+func (l *Loader) begin(ctx context.Context, j *job) (err error) {
+	if j.Direct() {
+		if j.direct, err = openDirect(j.path()); err == nil && j.lock {
+			j.account.noSegment, j.size = true, j.direct.size
 		}
-		j.sniffed = true
-		accounts, known, sizes = append(accounts, &j.account), append(known, s.Name), append(sizes, size)
+		return err
 	}
-	if short := shared.promiseAll(accounts, known, sizes); short != nil {
-		return jobs, short
+	src, err := l.open(ctx, j.Spec)
+	if err != nil {
+		return err
 	}
-	return jobs, nil
+	j.src = src
+	if f := j.file(); f != nil {
+		j.facts, err = j.Options.survey(f, f.Size())
+	}
+	return err
+}
+
+// ask asks all servers at the same time, since each may take a while, and waits for the beginnings of what they send.
+func (l *Loader) ask(ctx context.Context, fail context.CancelCauseFunc, jobs []*job) error {
+	if ctx.Err() != nil {
+		return nil // nothing will be loaded: there is no need to know
+	}
+	var (
+		wg    sync.WaitGroup
+		once  sync.Once
+		first error
+	)
+	for _, j := range jobs {
+		if !j.remote() {
+			continue
+		}
+		wg.Go(func() {
+			err := l.beginRemote(ctx, j)
+			if errors.Is(err, remote.ErrUnchanged) {
+				j.unchanged, err = true, nil
+			}
+			if err != nil {
+				once.Do(func() {
+					if ctx.Err() != nil {
+						err = context.Cause(ctx)
+					}
+					first = j.fail(err)
+					fail(first)
+				})
+			}
+		})
+	}
+	wg.Wait()
+	return first
+}
+
+func (l *Loader) beginRemote(ctx context.Context, j *job) (err error) {
+	src, err := l.open(ctx, j.Spec)
+	if err != nil {
+		return err
+	}
+	j.src = src
+	j.stream = newStream(ctx, j.src, j.Options)
+	if err = j.stream.begin(j.Options); err != nil {
+		return j.stream.why(err)
+	}
+	j.kind, j.meta = j.stream.kind, j.stream.meta
+	if j.size = j.meta.Need; j.kind == codec.None {
+		j.size = max(j.size, j.src.Size())
+	}
+	if j.size <= 0 {
+		j.size = -1
+	}
+	return nil
+}
+
+// promise has every dataset's size promised, as far as it is known.
+func (b *budget) promise(jobs []*job) error {
+	var (
+		accounts []*account
+		names    []string
+		sizes    []int64
+	)
+	for _, j := range jobs {
+		if j.size >= 0 {
+			accounts, names, sizes = append(accounts, &j.account), append(names, j.Name), append(sizes, j.size)
+		}
+	}
+	if short := b.promiseAll(accounts, names, sizes); short != nil {
+		return short
+	}
+	return nil
+}
+
+// file is the source when it is a regular file, else nil.
+func (j *job) file() *file {
+	f, _ := j.src.(*file)
+	return f
+}
+
+// tell tells how far the load has come, not too often unless it must.
+func (j *job) tell(read int64, must bool) {
+	j.read = read
+	now := time.Now()
+	if j.progress == nil || !must && j.loaded-j.toldLoaded < progressStep && now.Sub(j.told) < progressEvery {
+		return
+	}
+	j.told, j.toldLoaded = now, j.loaded
+	p := Progress{Loaded: j.loaded, Size: -1, Read: read, Total: j.total(), Codec: j.kind}
+	if j.sure {
+		p.Size = j.size
+	}
+	j.progress(p)
+}
+
+// total is the bytes of the source, -1 while they are not known. An array says in its header how many are to come.
+func (j *job) total() int64 {
+	switch {
+	case j.direct != nil:
+		return j.direct.size
+	case j.src.Size() >= 0:
+		return j.src.Size()
+	case j.kind == codec.None && j.meta.Need > 0:
+		return j.meta.Need
+	}
+	return -1
 }
 
 func (j *job) close() {
 	j.account.close()
-	_ = j.src.Close()
-}
-
-// sniff recognises the content of a stream; that of a file is known already.
-func (j *job) sniff() (err error) {
-	if j.sniffed {
-		return nil
+	if j.stream != nil {
+		j.stream.close()
 	}
-	j.head, err = sniff(j.src)
-	if errors.Is(err, errTruncated) {
-		if why := j.src.Finish(int64(len(j.head.bytes))); why != nil {
-			return why // the command failed: that its output is cut off is only the consequence
-		}
+	if j.src != nil {
+		_ = j.src.Close()
 	}
-	return err
 }

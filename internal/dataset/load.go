@@ -4,12 +4,9 @@
 package dataset
 
 import (
-	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"runtime"
@@ -18,21 +15,22 @@ import (
 
 	humanize "github.com/dustin/go-humanize"
 
+	"github.com/preforkd/preforkd/internal/codec"
 	"github.com/preforkd/preforkd/internal/host"
 	"github.com/preforkd/preforkd/shm"
 )
 
-// Loaded is one version of a dataset in memory. Whoever got it closes Segment.
-type Loaded struct {
-	Spec
-	Meta
-	Segment *shm.Segment
-	SHA256  string // of the whole content, in hex
-	Ext     string // suffix for file names, such as ".npy", or ""
-	// Identity of the file it was read from; zero for what was no regular file.
-	Identity Identity
-	At       time.Time     // when it was complete
-	Took     time.Duration // from the first read to the seal
+// Progress is told after so many bytes or so much time, whichever comes first.
+const (
+	progressStep  = 4 << 20
+	progressEvery = 50 * time.Millisecond
+)
+
+// Progress is how far a load has come, in bytes.
+type Progress struct {
+	Loaded, Size int64      // of content; Size is -1 while it is not known
+	Read, Total  int64      // of the source; Total is -1 while it is not known
+	Codec        codec.Kind // what the source is packed with, as far as is known
 }
 
 // Loader loads datasets. Its fields are set once, before the first Load.
@@ -43,23 +41,40 @@ type Loader struct {
 	Stdin *os.File
 	// Free tells the memory that can still be taken, read anew at each call. Without it nothing is checked.
 	Free func() (host.Headroom, error)
+	// Have is what serves now, by name: what turns out to be the same is not kept twice.
+	Have map[string]*Loaded
+	Log  *slog.Logger // hints and retries; nil: none
 	// OnLoaded, if set, is called for each dataset when it is complete, from several goroutines at once. Another one's
 	// failure may still undo the load.
 	OnLoaded func(*Loaded)
-	// OnProgress, if set, is called every few MiB with the bytes loaded so far and in all, -1 when that is not known. It
-	// is called from several goroutines at once and holds up the load while it runs.
-	OnProgress func(name string, loaded, total int64)
+	// OnProgress, if set, is called now and then, and at the beginning and the end of each load. It is called from several
+	// goroutines at once, never so for one name, and holds up the load while it runs.
+	OnProgress func(name string, p Progress)
+}
+
+// making is how a segment is made, beside its bytes.
+type making struct {
+	huge shm.HugeMode
+	lock bool
+}
+
+func (o Options) making() making {
+	m := making{lock: o.Lock != nil && *o.Lock}
+	if o.HugePages == hugeOff {
+		m.huge = shm.HugeOff
+	}
+	return m
 }
 
 // Load loads all specs, in parallel, and returns them in their order. The first error ends the others; it is an
 // [*Error].
 //
-// Everything that can be known beforehand is checked before a byte is loaded or a command started. Files take turns, as
-// many at once as there are CPUs; streams (standard input, pipes, commands) mostly wait, so they all run at once.
+// Everything that can be known beforehand is checked before a byte is loaded or a command started. Files take turns, since
+// each is loaded by several threads; streams (standard input, pipes, commands, URLs) mostly wait, so they all run at once.
 func (l *Loader) Load(ctx context.Context, specs []Spec) ([]*Loaded, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	jobs, err := l.prepare(ctx, specs)
+	jobs, err := l.prepare(ctx, cancel, specs)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +83,7 @@ func (l *Loader) Load(ctx context.Context, specs []Spec) ([]*Loaded, error) {
 		once    sync.Once
 		first   error
 		results = make([]*Loaded, len(jobs))
-		turns   = make(chan struct{}, runtime.GOMAXPROCS(0))
+		turns   = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	)
 	for i, j := range jobs {
 		wg.Go(func() {
@@ -84,11 +99,12 @@ func (l *Loader) Load(ctx context.Context, specs []Spec) ([]*Loaded, error) {
 	}
 	wg.Wait()
 	if first == nil {
+		l.remark(results)
 		return results, nil
 	}
 	for _, r := range results {
 		if r != nil {
-			_ = r.Segment.Close()
+			_ = r.Close()
 		}
 	}
 	return nil, first
@@ -96,7 +112,7 @@ func (l *Loader) Load(ctx context.Context, specs []Spec) ([]*Loaded, error) {
 
 // load loads one dataset and names it in its error.
 func (l *Loader) load(ctx context.Context, j *job, turns chan struct{}) (*Loaded, error) {
-	if j.src.Size() >= 0 {
+	if j.file() != nil {
 		select {
 		case turns <- struct{}{}:
 			defer func() { <-turns }()
@@ -104,12 +120,11 @@ func (l *Loader) load(ctx context.Context, j *job, turns chan struct{}) (*Loaded
 		}
 	}
 	began := time.Now()
-	loaded, err := l.fill(ctx, j)
+	loaded, err := l.fulfil(ctx, j)
 	var short *shortage
 	switch {
 	case ctx.Err() != nil && err != nil:
-		done := humanize.IBytes(uint64(j.account.done))
-		return nil, j.fail(fmt.Errorf("interrupted after %s: %w", done, context.Cause(ctx)))
+		return nil, j.fail(fmt.Errorf("interrupted after %s: %w", humanize.IBytes(uint64(j.loaded)), context.Cause(ctx)))
 	case errors.As(err, &short):
 		return nil, &Error{Names: []string{j.Name}, Err: short}
 	case err != nil:
@@ -123,79 +138,51 @@ func (l *Loader) load(ctx context.Context, j *job, turns chan struct{}) (*Loaded
 	return loaded, nil
 }
 
-// fill makes a segment of a source. Its errors do not name the dataset.
-func (l *Loader) fill(ctx context.Context, j *job) (*Loaded, error) {
-	if ctx.Err() != nil {
+// fulfil does what is to be done about one dataset. Its errors do not name it.
+func (l *Loader) fulfil(ctx context.Context, j *job) (*Loaded, error) {
+	switch {
+	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
+	case j.unchanged:
+		return l.same(j, l.Have[j.Name]), nil
+	case j.direct != nil:
+		return j.visit(ctx)
 	}
-	if err := j.sniff(); err != nil {
-		return nil, err
+	return l.fill(ctx, j)
+}
+
+// same is a load that came to what is there already.
+func (l *Loader) same(j *job, have *Loaded) *Loaded {
+	return &Loaded{
+		Spec: j.Spec, Meta: have.Meta, Codec: have.Codec, Unchanged: true, SHA256: have.SHA256, Ext: have.Ext,
+		Validator: have.Validator, SourceSize: have.SourceSize, size: have.size, made: have.made, note: have.note,
 	}
-	total := j.src.Size()
-	if total < 0 && j.head.size > 0 {
-		total = j.head.size
-		if err := j.account.admit(total); err != nil {
-			return nil, err
+}
+
+// remark logs what is worth knowing of what was loaded, once: not again for a new version of the same kind.
+func (l *Loader) remark(all []*Loaded) {
+	if l.Log == nil {
+		return
+	}
+	told := map[string]bool{}
+	for _, d := range all {
+		have := l.Have[d.Name]
+		if have == nil {
+			have = &Loaded{}
+		}
+		if d.Hint != have.Hint && d.Hint != "" {
+			l.Log.Warn("workers will not share all of a dataset", "dataset", d.Name, "hint", d.Hint)
+		}
+		if slow := codec.Slow(d.Codec); slow != "" && d.Codec != have.Codec {
+			l.Log.Info("a dataset takes long to unpack", "dataset", d.Name, "hint", slow)
+		}
+		if d.note != have.note && d.note != "" && !told[d.note] {
+			told[d.note] = true // it is about the machine: one line for all
+			level := slog.LevelInfo
+			if d.Options.HugePages == hugeOn {
+				level = slog.LevelWarn
+			}
+			l.Log.Log(context.Background(), level, "not all of a dataset is in huge pages", "dataset", d.Name, "reason", d.note)
 		}
 	}
-	progress := func(done int64) {
-		if l.OnProgress != nil {
-			l.OnProgress(j.Name, done, total)
-		}
-	}
-	progress(0)
-	w, err := shm.Create(j.Name)
-	if err != nil {
-		return nil, err
-	}
-	defer w.Close() //nolint:errcheck // it is sealed, or the error is another one
-	n, digest, err := pump(ctx, &admitted{w, &j.account}, io.MultiReader(bytes.NewReader(j.head.bytes), j.src), progress)
-	if err == nil {
-		err = j.src.Finish(n)
-	}
-	if err == nil {
-		err = j.head.checkSize(n)
-	}
-	if err != nil {
-		return nil, err
-	}
-	segment, err := w.Seal()
-	if err != nil {
-		return nil, err
-	}
-	loaded := &Loaded{
-		Spec: j.Spec, Meta: j.head.Meta, Segment: segment,
-		SHA256: hex.EncodeToString(digest), Ext: j.ext(j.head.Format, j.src.Size() < 0),
-	}
-	if f, ok := j.src.(*file); ok && !j.stream() {
-		loaded.Identity, _ = identity(f.before)
-	}
-	return loaded, nil
-}
-
-// admitted writes what the budget admits.
-type admitted struct {
-	w *shm.Writer
-	*account
-}
-
-func (a *admitted) Write(p []byte) (int, error) {
-	if err := a.admit(int64(len(p))); err != nil {
-		return 0, err
-	}
-	n, err := a.w.Write(p)
-	a.wrote(int64(n))
-	return n, err
-}
-
-// Log writes the line that tells of a load.
-func (d *Loaded) Log(log *slog.Logger, version int) {
-	size := humanize.IBytes(uint64(d.Segment.Size()))
-	attrs := []any{"name", d.Name, "version", version, "source", d.Display(), "format", d.Format}
-	if d.Format == FormatNpy {
-		attrs = append(attrs, "dtype", d.DType, "shape", shapeText(d.Shape))
-	}
-	rate := float64(d.Segment.Size()) / 1e9 / max(d.Took.Seconds(), 1e-9)
-	log.Info("loaded dataset", append(attrs,
-		"size", size, "rate", fmt.Sprintf("%.2f GB/s", rate), "sha256", d.SHA256[:12])...)
 }

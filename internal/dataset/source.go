@@ -11,35 +11,43 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/preforkd/preforkd/internal/codec"
+	"github.com/preforkd/preforkd/internal/dataset/remote"
+	"github.com/preforkd/preforkd/internal/format"
 )
 
-// source is an input while it is read, by one goroutine. Its errors do not repeat the source's name.
+// source is an input while it is read, from its beginning to its end. Its errors do not repeat the source's name.
 type source interface {
 	io.Reader
 	// Size is the bytes that Read will give in all, -1 when nobody knows yet.
 	Size() int64
 	// Finish is asked once, when Read has given io.EOF after n bytes: were these all, and right?
 	Finish(n int64) error
-	// Close gives everything back, whatever happened before.
+	// Close gives everything back, whatever happened before, and makes a Read that is under way return.
 	Close() error
 }
 
-// open makes the source ready to be read. It does not wait for data: a command is started, a pipe waited for, by Read.
+// open makes the source ready to be read. It does not wait for data, but for the first answer of a server: a command is
+// started, a pipe waited for, by Read.
 func (l *Loader) open(ctx context.Context, s Spec) (source, error) {
 	if err := s.checkSource(); err != nil {
 		return nil, err
 	}
-	if s.Source == stdinSource {
-		return openStdin(ctx, l.Stdin)
-	}
-	if command, ok := strings.CutPrefix(s.Source, commandPrefix); ok {
+	switch command, ok := strings.CutPrefix(s.Source, commandPrefix); {
+	case ok:
 		return l.openCommand(ctx, command)
+	case s.Source == stdinSource:
+		return openStdin(ctx, l.Stdin)
+	case s.remote():
+		return remote.Open(ctx, s.Source, l.remoteOptions(s))
 	}
 	info, err := statSource(s.Source)
 	if err != nil {
@@ -62,51 +70,12 @@ func (l *Loader) open(ctx context.Context, s Spec) (source, error) {
 	return src, nil
 }
 
-// Peek looks at a source without loading it: its size in bytes and what its first bytes say. For standard input, pipes
-// and commands the size is -1, nothing is read or started, and only their text is checked.
-func (s Spec) Peek() (Meta, int64, error) {
-	h, size, err := s.peek()
-	if err != nil {
-		return Meta{}, 0, s.fail(err)
+func (l *Loader) remoteOptions(s Spec) remote.Options {
+	o := remote.Options{Headers: s.Options.Headers, TokenFile: s.Options.TokenFile, Log: l.Log}
+	if have := l.Have[s.Name]; have != nil && have.Spec.Equal(s) && have.made == s.Options.making() {
+		o.Unless = have.Validator
 	}
-	return h.Meta, size, nil
-}
-
-func (s Spec) peek() (head, int64, error) {
-	if err := s.checkSource(); err != nil {
-		return head{}, 0, err
-	}
-	if s.stream() {
-		return head{}, -1, nil
-	}
-	info, err := statSource(s.Source)
-	if err != nil {
-		return head{}, 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return head{}, -1, nil // opening a FIFO would wake its writer
-	}
-	f, err := openFile(s.Source)
-	if err != nil {
-		return head{}, 0, err
-	}
-	defer f.Close() //nolint:errcheck // only read from
-	src, err := newFile(f, f.Close)
-	if err != nil {
-		return head{}, 0, err
-	}
-	h, err := sniff(src)
-	if err == nil {
-		err = h.checkSize(src.size)
-	}
-	return h, src.size, err
-}
-
-// Check is the cheap part of a load, to be asked before anything is started: a missing, unreadable or empty file, a
-// directory, a device, an npy that is truncated or cannot be shared.
-func (s Spec) Check() error {
-	_, _, err := s.Peek()
-	return err
+	return o
 }
 
 // statSource refuses what is neither a regular file nor a FIFO. A FIFO is read once, like standard input: that is what
@@ -118,7 +87,7 @@ func statSource(path string) (fs.FileInfo, error) {
 	}
 	switch mode := info.Mode(); {
 	case mode.IsDir():
-		return nil, errors.New("is a directory: name a file in it")
+		return nil, errors.New("is a directory: name a file in it, or give workers the directory itself as direct:PATH")
 	case mode.IsRegular() && info.Size() == 0:
 		return nil, errEmpty
 	case mode.IsRegular(), mode&fs.ModeNamedPipe != 0:
@@ -127,7 +96,7 @@ func statSource(path string) (fs.FileInfo, error) {
 	return nil, errors.New("is a device or socket, not a file: use cmd: with a command that reads it")
 }
 
-// openFile opens a regular file, or a FIFO without waiting for its writer.
+// openFile opens a regular file or a directory, or a FIFO without waiting for its writer.
 func openFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrPermission) {
@@ -144,21 +113,27 @@ func bare(err error) error {
 	return err
 }
 
-var extForm = regexp.MustCompile(`^\.[A-Za-z0-9]{1,10}$`)
+// extForm: long enough for .safetensors.
+var extForm = regexp.MustCompile(`^\.[A-Za-z0-9]{1,12}$`)
 
-// Ext is the plain suffix of the source's file name, under which workers find the data too, or "".
-func (s Spec) Ext() string {
-	if ext := filepath.Ext(s.Source); !s.stream() && extForm.MatchString(ext) {
+// ext is the plain suffix under which workers find the data too, or "": that of the source's file name without what says how
+// it is packed. What has no name (standard input, commands) or a passing one (pipes) gets what its format calls for.
+func (s Spec) ext(content string, kind codec.Kind, pipe bool) string {
+	name := s.path()
+	if s.remote() {
+		if u, err := url.Parse(s.Source); err == nil {
+			name = u.Path
+		}
+	}
+	if ext := filepath.Ext(codec.TrimSuffix(name, kind)); extForm.MatchString(ext) {
 		return ext
 	}
-	return ""
-}
-
-// ext is Ext; what has no name (standard input, commands) or a passing one (pipes) gets what its format calls for.
-func (s Spec) ext(format string, stream bool) string {
-	ext := s.Ext()
-	if ext == "" && (s.stream() || stream) && format == FormatNpy {
-		return ".npy"
+	if !s.stream() && !pipe {
+		return ""
 	}
-	return ext
+	switch content {
+	case format.Npy, format.Npz, format.Safetensors, format.Arrow, format.Pk5:
+		return "." + content
+	}
+	return ""
 }

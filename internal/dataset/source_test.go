@@ -14,6 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/preforkd/preforkd/internal/codec"
+	"github.com/preforkd/preforkd/internal/format"
 )
 
 func fifo(t *testing.T) string {
@@ -25,7 +28,7 @@ func fifo(t *testing.T) string {
 	return path
 }
 
-func TestCheckTellsWhatIsWrongWithAFile(t *testing.T) {
+func TestLookTellsWhatIsWrongWithAFile(t *testing.T) {
 	leavesNothing(t)
 	whole := npy(header("'<f4'", "(3,)"), 12)
 	for _, c := range []struct{ name, path, want string }{
@@ -37,9 +40,9 @@ func TestCheckTellsWhatIsWrongWithAFile(t *testing.T) {
 		{"truncated npy", writeFile(t, "t.npy", whole[:len(whole)-1]), "truncated npy: its header says 143 bytes in all " +
 			"(shape (3,) of <f4), but it has 142"},
 		{"objects", writeFile(t, "o.npy", npy(header("'|O'", "(3,)"), 100)), "never unpickles"},
-		{"not supported", "https://example.org/x", "not supported"},
+		{"not supported", "s3://bucket/x", "not supported"},
 	} {
-		err := Spec{"emb", c.path}.Check()
+		_, err := Spec{Name: "emb", Source: c.path}.Look(t.Context())
 		text := fmt.Sprint(err)
 		if !strings.Contains(text, c.want) || !strings.HasPrefix(text, `cannot load dataset "emb": `) {
 			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
@@ -50,7 +53,7 @@ func TestCheckTellsWhatIsWrongWithAFile(t *testing.T) {
 	}
 }
 
-func TestCheckTellsWhoCannotReadAFile(t *testing.T) {
+func TestLookTellsWhoCannotReadAFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "secret")
 	if err := os.WriteFile(path, []byte("x"), 0); err != nil {
@@ -70,60 +73,60 @@ func TestCheckTellsWhoCannotReadAFile(t *testing.T) {
 		}
 		defer unix.Setfsuid(0) //nolint:errcheck // back to root
 	}
-	err := Spec{"a", path}.Check()
+	_, err := Spec{Name: "a", Source: path}.Look(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "permission denied: make it readable for uid") {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestPeekTellsSizeAndFormat(t *testing.T) {
+func TestLookTellsSizeAndFormat(t *testing.T) {
 	leavesNothing(t)
 	array := npy(header("'<f4'", "(3,)"), 12)
-	meta, size, err := Spec{"a", writeFile(t, "x", append(array, "more"...))}.Peek()
-	want := Meta{Format: FormatNpy, DType: "<f4", Shape: []int64{3}, Order: "C", Offset: int64(len(array) - 12)}
-	if err != nil || size != int64(len(array)+4) || !cmp.Equal(meta, want) {
-		t.Errorf("npy: %+v, %d, %v", meta, size, err)
+	size := int64(len(array) + 4)
+	look, err := Spec{Name: "a", Source: writeFile(t, "x.npy", append(array, "more"...))}.Look(t.Context())
+	want := Look{Format: format.Npy, DType: "<f4", Shape: []int64{3}, Size: size, SourceSize: size, Ext: ".npy"}
+	if err != nil || !cmp.Equal(look, want) {
+		t.Errorf("npy: %+v, %v", look, err)
 	}
-	meta, size, err = Spec{"a", writeFile(t, "x", []byte("abc"))}.Peek()
-	if err != nil || size != 3 || !cmp.Equal(meta, Meta{Format: FormatRaw}) {
-		t.Errorf("raw: %+v, %d, %v", meta, size, err)
+	look, err = Spec{Name: "a", Source: writeFile(t, "x", []byte("\x01\x02\x03"))}.Look(t.Context())
+	if err != nil || !cmp.Equal(look, Look{Format: format.Raw, Size: 3, SourceSize: 3}) {
+		t.Errorf("raw: %+v, %v", look, err)
 	}
-	for _, stream := range []string{"-", "cmd:exit 3"} {
-		if _, size, err := (Spec{"a", stream}).Peek(); err != nil || size != -1 {
-			t.Errorf("%s: %d, %v", stream, size, err)
+	for _, stream := range []string{"-", "cmd:exit 3", fifo(t)} { // opening a FIFO would wake its writer, or wait for one
+		if look, err := (Spec{Name: "a", Source: stream}).Look(t.Context()); err != nil || !cmp.Equal(look, Look{Size: -1, SourceSize: -1}) {
+			t.Errorf("%s: %+v, %v", stream, look, err)
 		}
-	}
-}
-
-func TestPeekDoesNotOpenAFIFO(t *testing.T) {
-	path := fifo(t)
-	if _, size, err := (Spec{"a", path}).Peek(); err != nil || size != -1 {
-		t.Errorf("%d, %v", size, err)
 	}
 }
 
 func TestExtIsOnlyWhatIsPlain(t *testing.T) {
 	for _, c := range []struct {
 		source, format string
+		kind           codec.Kind
 		stream         bool
 		want           string
 	}{
-		{"./emb.npy", FormatNpy, false, ".npy"},
-		{"./geo.mmdb", FormatRaw, false, ".mmdb"},
-		{"./emb", FormatNpy, false, ""},
-		{"./a.b/emb", FormatRaw, false, ""},
-		{"./emb.", FormatRaw, false, ""},
-		{"./emb.~1~", FormatRaw, false, ""},
-		{"./emb.12345678901", FormatRaw, false, ""},
-		{"-", FormatNpy, true, ".npy"},
-		{"-", FormatNpy, false, ".npy"},
-		{"-", FormatRaw, true, ""},
-		{"cmd:cat x.bin", FormatRaw, true, ""},
-		{"cmd:cat x.bin", FormatNpy, true, ".npy"},
-		{"/dev/fd/63", FormatNpy, true, ".npy"},
-		{"./pipe.gguf", FormatRaw, true, ".gguf"},
+		{"./emb.npy", format.Npy, codec.None, false, ".npy"},
+		{"./geo.mmdb", format.Raw, codec.None, false, ".mmdb"},
+		{"./emb", format.Npy, codec.None, false, ""},
+		{"./a.b/emb", format.Raw, codec.None, false, ""},
+		{"./emb.", format.Raw, codec.None, false, ""},
+		{"./emb.~1~", format.Raw, codec.None, false, ""},
+		{"./emb.1234567890123", format.Raw, codec.None, false, ""},
+		{"-", format.Npy, codec.None, true, ".npy"},
+		{"-", format.Npy, codec.None, false, ".npy"},
+		{"-", format.Raw, codec.None, true, ""},
+		{"cmd:cat x.bin", format.Raw, codec.None, true, ""},
+		{"cmd:cat x.bin", format.Npy, codec.None, true, ".npy"},
+		{"/dev/fd/63", format.Npy, codec.None, true, ".npy"},
+		{"./emb.npy.zst", format.Npy, codec.Zstd, false, ".npy"},
+		{"./emb.zst", format.Npy, codec.Zstd, false, ""},
+		{"https://h/a/emb.npy.gz?X-Sig=a.b", format.Npy, codec.Gzip, false, ".npy"},
+		{"https://h/a?x=y.npy", format.Raw, codec.None, false, ""},
+		{"https://h/a", format.Npz, codec.None, false, ".npz"},
+		{"./pipe.gguf", format.Raw, codec.None, true, ".gguf"},
 	} {
-		if got := (Spec{"a", c.source}).ext(c.format, c.stream); got != c.want {
+		if got := (Spec{Name: "a", Source: c.source}).ext(c.format, c.kind, c.stream); got != c.want {
 			t.Errorf("%s as %s: %q, want %q", c.source, c.format, got, c.want)
 		}
 	}

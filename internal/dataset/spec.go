@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/preforkd/preforkd/internal/contract"
+	"github.com/preforkd/preforkd/internal/dataset/remote"
 )
 
 const (
@@ -31,11 +32,13 @@ var (
 	plainWord = regexp.MustCompile(`^[A-Za-z0-9_./+-]+$`)
 )
 
-// Spec is one dataset as it was asked for: a name and a source, which is a path, "-" for standard input, or
-// "cmd:COMMAND" for the standard output of a shell command.
+// Spec is one dataset as it was asked for: a name, a source, and options. A source is a path, "-" for standard input,
+// "cmd:COMMAND" for the standard output of a shell command, an http or https URL, or "direct:PATH" for a file or a directory
+// that workers open themselves.
 type Spec struct {
-	Name   string
-	Source string
+	Name    string
+	Source  string
+	Options Options
 }
 
 // ParseSpec reads NAME=SOURCE, for example "emb=./emb.npy". It looks at the text only, not at the file.
@@ -78,11 +81,13 @@ func checkName(name string) error {
 func (s Spec) checkSource() error {
 	switch {
 	case s.Source == "":
-		return errors.New("its source is empty: give a path, - or cmd:COMMAND")
+		return errors.New("its source is empty: give a path, -, cmd:COMMAND, https://… or direct:PATH")
 	case strings.ContainsRune(s.Source, 0):
 		return errors.New("its source holds a zero byte")
-	case strings.HasPrefix(s.Source, directPrefix):
-		return errors.New("direct: is not supported by this version")
+	case s.Source == directPrefix:
+		return errors.New("direct: needs the path of a file or a directory")
+	case s.remote():
+		return remote.CheckURL(s.Source)
 	}
 	if scheme := schemeForm.FindString(s.Source); scheme != "" {
 		return fmt.Errorf("%s is not supported by this version: use cmd: with a command that writes the data to its "+
@@ -92,6 +97,37 @@ func (s Spec) checkSource() error {
 		return errors.New("cmd: needs a command")
 	}
 	return nil
+}
+
+// remote tells whether the source is a URL that preforkd loads itself.
+func (s Spec) remote() bool {
+	switch strings.ToLower(schemeForm.FindString(s.Source)) {
+	case "http://", "https://":
+		return true
+	}
+	return false
+}
+
+// stream tells whether the source is no path.
+func (s Spec) stream() bool {
+	return s.Source == stdinSource || strings.HasPrefix(s.Source, commandPrefix) || s.remote()
+}
+
+// Direct tells whether workers open the source itself.
+func (s Spec) Direct() bool { return strings.HasPrefix(s.Source, directPrefix) }
+
+// Local tells whether a load that is cancelled before it begins finds all that [Spec.Look] finds without asking or waking
+// anybody: files, directories, standard input.
+func (s Spec) Local() bool {
+	return !strings.HasPrefix(s.Source, commandPrefix) && !s.remote() && !s.fifo()
+}
+
+// path is where the source's file or directory is; "" when it is no path.
+func (s Spec) path() string {
+	if s.stream() {
+		return ""
+	}
+	return strings.TrimPrefix(s.Source, directPrefix)
 }
 
 // CheckNames refuses specs that cannot live side by side: equal names, names whose variables collide (a-b and a_b), and

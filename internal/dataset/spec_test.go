@@ -10,14 +10,16 @@ import (
 
 func TestParseSpecTakesNameAndSource(t *testing.T) {
 	for text, want := range map[string]Spec{
-		"emb=./emb.npy":              {"emb", "./emb.npy"},
-		"a=/x/y=z":                   {"a", "/x/y=z"},
-		"word-vectors_2=-":           {"word-vectors_2", "-"},
-		"a=cmd:aws s3 cp s3://b/k -": {"a", "cmd:aws s3 cp s3://b/k -"},
-		"fd=x":                       {"fd", "x"},
-		"a=./direct:x":               {"a", "./direct:x"},
+		"emb=./emb.npy":              {Name: "emb", Source: "./emb.npy"},
+		"a=/x/y=z":                   {Name: "a", Source: "/x/y=z"},
+		"word-vectors_2=-":           {Name: "word-vectors_2", Source: "-"},
+		"a=cmd:aws s3 cp s3://b/k -": {Name: "a", Source: "cmd:aws s3 cp s3://b/k -"},
+		"fd=x":                       {Name: "fd", Source: "x"},
+		"a=./direct:x":               {Name: "a", Source: "./direct:x"},
+		"a=direct:./x":               {Name: "a", Source: "direct:./x"},
+		"a=https://u:p@h:1/x?y#z":    {Name: "a", Source: "https://u:p@h:1/x?y#z"},
 	} {
-		if got, err := ParseSpec(text); err != nil || got != want {
+		if got, err := ParseSpec(text); err != nil || !got.Equal(want) {
 			t.Errorf("%q: got %+v, %v", text, got, err)
 		}
 	}
@@ -25,23 +27,24 @@ func TestParseSpecTakesNameAndSource(t *testing.T) {
 
 func TestParseSpecRefusesWithTheReason(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                 "NAME=SOURCE",
-		"./emb.npy":                        "NAME=SOURCE",
-		"=./emb.npy":                       "NAME=SOURCE",
-		"Emb=x":                            `name "Emb": it must match`,
-		"1a=x":                             "must match",
-		"a.b=x":                            "must match",
-		"a\n=x":                            "must match",
-		strings.Repeat("a", 65) + "=x":     "longer than 64",
-		"emb_fd=x":                         "_fd or _size",
-		"emb-size=x":                       "_fd or _size",
-		"a=":                               "source is empty",
-		"a=cmd: ":                          "cmd: needs a command",
-		"a=x\x00y":                         "zero byte",
-		"a=https://u:secret@h/x?t=secret2": `dataset "a": https:// is not supported by this version`,
-		"a=http://h/x":                     "http:// is not supported by this version",
-		"a=s3://b/k":                       "s3:// is not supported by this version",
-		"a=direct:/x":                      "direct: is not supported by this version",
+		"":                                "NAME=SOURCE",
+		"./emb.npy":                       "NAME=SOURCE",
+		"=./emb.npy":                      "NAME=SOURCE",
+		"Emb=x":                           `name "Emb": it must match`,
+		"1a=x":                            "must match",
+		"a.b=x":                           "must match",
+		"a\n=x":                           "must match",
+		strings.Repeat("a", 65) + "=x":    "longer than 64",
+		"emb_fd=x":                        "_fd or _size",
+		"emb-size=x":                      "_fd or _size",
+		"a=":                              "source is empty",
+		"a=cmd: ":                         "cmd: needs a command",
+		"a=x\x00y":                        "zero byte",
+		"a=https://u:secret@/x?t=secret2": `dataset "a": has no host`,
+		"a=https://u:sec%ret@h/x":         "is not a valid address",
+		"a=HTTP:///x":                     "has no host",
+		"a=s3://b/k":                      "s3:// is not supported by this version",
+		"a=direct:":                       "direct: needs the path",
 	} {
 		_, err := ParseSpec(text)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "cannot ") {
@@ -85,8 +88,10 @@ func TestDisplayHidesArgumentsUsersAndQueries(t *testing.T) {
 		"cmd:$(cat secret)|x":              "cmd:…",
 		"https://u:secret@h/p/x.npy?t=s#f": "https://h/p/x.npy",
 		"https://u:sec%ret@h":              "https://…",
+		"HTTPS://u:secret@h/x?secret":      "https://h/x",
+		"direct:/srv/db":                   "direct:/srv/db",
 	} {
-		if got := (Spec{"a", source}).Display(); got != want {
+		if got := (Spec{Name: "a", Source: source}).Display(); got != want {
 			t.Errorf("%q is shown as %q, want %q", source, got, want)
 		}
 	}

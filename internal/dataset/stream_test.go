@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/preforkd/preforkd/internal/format"
 )
 
 // stdin is a pipe in blocking mode, as a shell gives it, that is fed by a goroutine until done.
@@ -54,11 +56,11 @@ func TestStandardInputIsReadToItsEnd(t *testing.T) {
 		"file":              reopened(t, writeFile(t, "x", array), 0),
 		"file, partly read": reopened(t, writeFile(t, "x", append([]byte("consumed"), array...)), 8),
 	} {
-		d := load(t, &Loader{Stdin: input}, Spec{"a", "-"})[0]
+		d := load(t, &Loader{Stdin: input}, Spec{Name: "a", Source: "-"})[0]
 		if string(content(t, d)) != string(array) {
 			t.Errorf("%s: other content", name)
 		}
-		if d.Format != FormatNpy || d.Ext != ".npy" {
+		if d.Format != format.Npy || d.Ext != ".npy" {
 			t.Errorf("%s: %+v", name, d)
 		}
 		if _, err := input.Stat(); err != nil {
@@ -91,12 +93,12 @@ func TestStandardInputThatGivesNothingIsRefused(t *testing.T) {
 		"empty pipe": stdin(t, func(*os.File) {}),
 		"empty file": reopened(t, writeFile(t, "x", nil), 0),
 	} {
-		got := refused(t, &Loader{Stdin: input}, Spec{"a", "-"})
+		got := refused(t, &Loader{Stdin: input}, Spec{Name: "a", Source: "-"})
 		if !strings.Contains(got, "standard input: is closed or empty") {
 			t.Errorf("%s: %s", name, got)
 		}
 	}
-	got := refused(t, &Loader{Stdin: terminal(t)}, Spec{"a", "-"})
+	got := refused(t, &Loader{Stdin: terminal(t)}, Spec{Name: "a", Source: "-"})
 	if !strings.Contains(got, "is a terminal: pipe the data") {
 		t.Errorf("terminal: %s", got)
 	}
@@ -133,7 +135,7 @@ func TestATruncatedNpyStreamIsRefused(t *testing.T) {
 		len(array) - 1: "its header says 1,000,136 bytes in all (shape (250000,) of <f4), but it has 1,000,135",
 	} {
 		input := stdin(t, func(w *os.File) { _, _ = w.Write(array[:cut]) })
-		if got := refused(t, &Loader{Stdin: input}, Spec{"a", "-"}); !strings.Contains(got, want) {
+		if got := refused(t, &Loader{Stdin: input}, Spec{Name: "a", Source: "-"}); !strings.Contains(got, want) {
 			t.Errorf("cut after %d: %s", cut, got)
 		}
 	}
@@ -147,7 +149,7 @@ func TestABadHeaderEndsAStreamAtOnce(t *testing.T) {
 		_, _ = w.Write(npy(header("'|O'", "(250000,)"), 0))
 		<-done
 	})
-	if got := refused(t, &Loader{Stdin: input}, Spec{"a", "-"}); !strings.Contains(got, "never unpickles") {
+	if got := refused(t, &Loader{Stdin: input}, Spec{Name: "a", Source: "-"}); !strings.Contains(got, "never unpickles") {
 		t.Error(got)
 	}
 	close(done)
@@ -161,7 +163,7 @@ func TestAFIFOIsReadLikeStandardInput(t *testing.T) {
 	if err := writer.Start(); err != nil {
 		t.Fatal(err)
 	}
-	d := load(t, &Loader{}, Spec{"a", path})[0]
+	d := load(t, &Loader{}, Spec{Name: "a", Source: path})[0]
 	if err := writer.Wait(); err != nil {
 		t.Error(err)
 	}
@@ -182,7 +184,7 @@ func TestAnInheritedPipeIsReadByItsPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = w.Close()
-	d := load(t, &Loader{}, Spec{"a", fmt.Sprintf("/dev/fd/%d", r.Fd())})[0]
+	d := load(t, &Loader{}, Spec{Name: "a", Source: fmt.Sprintf("/dev/fd/%d", r.Fd())})[0]
 	if string(content(t, d)) != "all of it" {
 		t.Error("other content")
 	}
@@ -195,7 +197,7 @@ func TestAFIFOWithoutContentIsRefused(t *testing.T) {
 	if err := writer.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if got := refused(t, &Loader{}, Spec{"a", path}); !strings.Contains(got, "nothing was written to this pipe") {
+	if got := refused(t, &Loader{}, Spec{Name: "a", Source: path}); !strings.Contains(got, "nothing was written to this pipe") {
 		t.Error(got)
 	}
 	if err := writer.Wait(); err != nil {
@@ -229,7 +231,7 @@ func TestCancellingEndsABlockedLoad(t *testing.T) {
 			why := errors.New("told to stop")
 			ended := make(chan error)
 			go func() {
-				_, err := c.loader.Load(ctx, []Spec{{"emb", c.source}})
+				_, err := c.loader.Load(ctx, []Spec{{Name: "emb", Source: c.source}})
 				ended <- err
 			}()
 			waitUntilBlocked(t, c.source)
@@ -259,13 +261,13 @@ func waitUntilBlocked(t *testing.T, source string) {
 func TestCancellingEndsTheReadingOfAFile(t *testing.T) {
 	leavesNothing(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &Loader{OnProgress: func(_ string, loaded, _ int64) {
-		if loaded > 0 {
+	l := &Loader{OnProgress: func(_ string, p Progress) {
+		if p.Loaded > 0 {
 			cancel()
 		}
 	}}
-	_, err := l.Load(ctx, []Spec{{"a", writeFile(t, "x", noise(4*progressStep))}})
-	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "interrupted after 4.0 MiB") {
+	_, err := l.Load(ctx, []Spec{{Name: "a", Source: writeFile(t, "x", make([]byte, 128<<20))}})
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "interrupted after ") {
 		t.Error(err)
 	}
 }
@@ -274,7 +276,7 @@ func TestACancelledContextLoadsNothing(t *testing.T) {
 	leavesNothing(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err := (&Loader{Start: startCommand}).Load(ctx, []Spec{{"a", writeFile(t, "x", noise(10))}, {"b", "cmd:echo x"}})
+	_, err := (&Loader{Start: startCommand}).Load(ctx, []Spec{{Name: "a", Source: writeFile(t, "x", noise(10))}, {Name: "b", Source: "cmd:echo x"}})
 	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}

@@ -6,7 +6,6 @@ package memstat
 // Which workers to sample, and what follows from new samples.
 
 import (
-	"maps"
 	"time"
 )
 
@@ -118,11 +117,7 @@ func (s *Sampler) sweepSegment(key SegKey) {
 			}
 		}
 	}
-	held, huge := sweep(layers, len(s.workers))
-	delete(s.huge, key)
-	if huge > 0 {
-		s.huge[key] = int64(huge * s.scanner.page)
-	}
+	held := sweep(layers, len(s.workers))
 	for owner, w := range s.workers {
 		if len(w.held) != len(w.Versions) {
 			w.held = make([]*holding, len(w.Versions))
@@ -143,7 +138,6 @@ func (s *Sampler) publish(now time.Time) {
 		At:        now,
 		Workers:   make(map[Key]*Worker, len(s.workers)),
 		Allocated: make(map[SegKey]int64, len(s.segments)),
-		Huge:      maps.Clone(s.huge),
 		Self:      s.self,
 		Host:      s.host,
 		Cost: Cost{

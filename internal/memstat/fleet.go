@@ -14,11 +14,9 @@ type Fleet struct {
 	Workers map[Key]*Worker
 	// Allocated is what each live segment takes, mapped or not. No entry means that it could not be read.
 	Allocated map[SegKey]int64
-	// Huge is how much of a segment has been seen mapped by huge pages. No entry means that no scan has shown any.
-	Huge map[SegKey]int64
-	Self Self
-	Host Host
-	Cost Cost
+	Self      Self
+	Host      Host
+	Cost      Cost
 }
 
 // Worker is the memory of one process tree, summed over its processes.

@@ -44,7 +44,6 @@ func New(o Options) *Sampler {
 	s.latest.Store(&Fleet{
 		Workers:   map[Key]*Worker{},
 		Allocated: map[SegKey]int64{},
-		Huge:      map[SegKey]int64{},
 		Cost:      Cost{Interval: o.Scan.Seconds(), Budget: o.Budget},
 	})
 	return s

@@ -18,7 +18,6 @@ type state struct {
 	workers  []*worker // by Key
 	segments map[SegKey]Segment
 	dirty    map[SegKey]bool // segments of which some runs changed since they were counted
-	huge     map[SegKey]int64
 	self     Self
 	host     Host
 
@@ -40,7 +39,6 @@ func newState(proc string) state {
 		reader:   newReader(proc),
 		segments: map[SegKey]Segment{},
 		dirty:    map[SegKey]bool{},
-		huge:     map[SegKey]int64{},
 	}
 }
 
@@ -73,11 +71,6 @@ func (s *Sampler) adopt(n *news, now time.Time) {
 	s.segments = make(map[SegKey]Segment, len(n.segments))
 	for _, seg := range n.segments {
 		s.segments[seg.SegKey] = seg
-	}
-	for key := range s.huge {
-		if _, live := s.segments[key]; !live {
-			delete(s.huge, key)
-		}
 	}
 	old := make(map[Key]*worker, len(s.workers))
 	for _, w := range s.workers {
@@ -157,6 +150,8 @@ func (s *Sampler) readSelf(now time.Time) {
 	s.nextPSS = now.Add(s.options.Scan)
 	s.self.PSS = nil
 	if r, err := readRollup(s.proc+"/self/smaps_rollup", &s.text, &s.calls); err == nil {
-		s.self.PSS = new(r.pss)
+		// Without shared memory: what this process maps of it are segments, while they are filled and where they are kept
+		// locked, and those are counted once for the whole fleet.
+		s.self.PSS = new(r.pssAnon + r.pssFile)
 	}
 }

@@ -35,14 +35,12 @@ type meter struct {
 	n     int
 	share float64 // Σ 1/n
 	alone uint64  // pages at which n was 1
-	any   uint64  // pages at which n was not 0
 }
 
 // to advances the meter to a page.
 func (m *meter) to(page uint64) {
 	if d := page - m.at; m.n > 0 && d > 0 {
 		m.share += float64(d) / float64(m.n)
-		m.any += d
 		if m.n == 1 {
 			m.alone += d
 		}
@@ -62,35 +60,33 @@ type cursor struct {
 
 const ended = math.MaxUint64
 
-// sweep goes once over the boundaries of all runs. It returns what each of the owners holds and how many pages of the
-// segment are mapped as part of a huge page by anyone.
-func sweep(layers []layer, owners int) (held []holding, huge uint64) {
-	held = make([]holding, owners)
+// sweep goes once over the boundaries of all runs and returns what each of the owners holds.
+func sweep(layers []layer, owners int) []holding {
+	held := make([]holding, owners)
 	own := make([]meter, owners) // copies shared within an owner
-	var files, huges meter
+	var files meter
 	cursors := make([]cursor, len(layers))
 	for i, l := range layers {
 		cursors[i] = cursor{owner: l.owner, rest: l.runs}
 	}
 	for page := uint64(0); page != ended; {
 		files.to(page)
-		huges.to(page)
 		next := uint64(ended)
 		for i := range cursors {
 			c := &cursors[i]
 			if c.end == page {
-				c.leave(&held[c.owner], &files, &huges, &own[c.owner])
-				c.enter(&files, &huges, &own[c.owner])
+				c.leave(&held[c.owner], &files, &own[c.owner])
+				c.enter(&files, &own[c.owner])
 			}
 			next = min(next, c.end)
 		}
 		page = next
 	}
-	return held, huges.any
+	return held
 }
 
 // leave accounts for the run that ends here.
-func (c *cursor) leave(h *holding, files, huges, own *meter) {
+func (c *cursor) leave(h *holding, files, own *meter) {
 	pages := c.end - c.start
 	switch c.class {
 	case file, fileHuge:
@@ -100,7 +96,6 @@ func (c *cursor) leave(h *holding, files, huges, own *meter) {
 		files.n--
 		if c.class == fileHuge {
 			h.huge += pages
-			huges.n--
 		}
 	case copied:
 		h.copies += pages
@@ -116,7 +111,7 @@ func (c *cursor) leave(h *holding, files, huges, own *meter) {
 }
 
 // enter begins the next run.
-func (c *cursor) enter(files, huges, own *meter) {
+func (c *cursor) enter(files, own *meter) {
 	if len(c.rest) == 0 {
 		c.class, c.end = absent, ended
 		return
@@ -128,9 +123,6 @@ func (c *cursor) enter(files, huges, own *meter) {
 	case file, fileHuge:
 		c.share, c.alone = files.share, files.alone
 		files.n++
-		if c.class == fileHuge {
-			huges.n++
-		}
 	case copiedShared:
 		own.to(c.start)
 		c.share = own.share

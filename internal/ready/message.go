@@ -27,9 +27,16 @@ type Message struct {
 	Status    *string // STATUS=text, the last one: one line of printable UTF-8, at most 256 bytes, may be empty
 	Requests  *int64  // X_PREFORKD_REQUESTS=n, the last one; never negative
 	PID       int     // who sent the last of it, by the kernel's word; 0 when outside our pid namespace
+
+	// Registrations are the processes that said X_PREFORKD_TAKES, the last one of each PID. Whoever gets the message owns
+	// their sockets.
+	Registrations []Registration
+	// Declined says why the last X_PREFORKD_TAKES that is not among them was refused; what came with it is closed.
+	Declined string
 }
 
-// parse reads a datagram. Unknown keys, other values and whatever is not KEY=VALUE are passed over.
+// parse reads a datagram. Unknown keys, other values and whatever is not KEY=VALUE are passed over. A registration is not one
+// until Message.settle has given it its socket.
 func parse(datagram []byte) Message {
 	var m Message
 	for line := range bytes.Lines(datagram) {
@@ -55,6 +62,8 @@ func parse(datagram []byte) Message {
 			if n, err := strconv.ParseInt(value, 10, 64); err == nil && n >= 0 {
 				m.Requests = &n
 			}
+		case "X_PREFORKD_TAKES":
+			m.Registrations = []Registration{{Takes: names(value)}}
 		}
 	}
 	return m
@@ -75,12 +84,19 @@ func (m *Message) merge(later Message) {
 	if later.Requests != nil {
 		m.Requests = later.Requests
 	}
+	for _, r := range later.Registrations {
+		m.register(r)
+	}
+	if later.Declined != "" {
+		m.Declined = later.Declined
+	}
 	m.PID = later.PID
 }
 
 // empty tells whether m says nothing we know.
 func (m *Message) empty() bool {
-	return !m.Ready && !m.Stopping && !m.Reloading && !m.Watchdog && m.Status == nil && m.Requests == nil
+	return !m.Ready && !m.Stopping && !m.Reloading && !m.Watchdog && m.Status == nil && m.Requests == nil &&
+		len(m.Registrations) == 0 && m.Declined == ""
 }
 
 // printable makes a worker's text safe for a log and a terminal: escape sequences and broken UTF-8 become U+FFFD.

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestDatagramsAreRead(t *testing.T) {
@@ -31,13 +32,16 @@ func TestDatagramsAreRead(t *testing.T) {
 		"requests, negative": {"X_PREFORKD_REQUESTS=-1", Message{}},
 		"requests, no":       {"X_PREFORKD_REQUESTS=many", Message{}},
 		"requests, too many": {"X_PREFORKD_REQUESTS=9223372036854775808", Message{}},
+		"takes":              {"X_PREFORKD_TAKES=emb  users\t", Message{Registrations: []Registration{{Takes: []string{"emb", "users"}}}}},
+		"takes, last wins":   {"X_PREFORKD_TAKES=a\nX_PREFORKD_TAKES=*", Message{Registrations: []Registration{{Takes: []string{"*"}}}}},
+		"takes, no names":    {"X_PREFORKD_TAKES=", Message{Registrations: []Registration{{}}}},
 		"unknown keys":       {"MAINPID=1\nFDSTORE=1\nX_OTHER=1\nBARRIER=1", Message{}},
 		"other values":       {"READY=0\nSTOPPING=yes\nRELOADING=\nWATCHDOG=trigger", Message{}},
 		"no keys":            {"READY\n=1\n\n\n==\nready=1\n READY=1", Message{}},
 		"nothing":            {"", Message{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, parse([]byte(c.datagram))); diff != "" {
+			if diff := cmp.Diff(c.want, parse([]byte(c.datagram)), cmpopts.EquateEmpty()); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -78,6 +82,14 @@ func TestMergedMessagesSayWhatTheySaidInTurn(t *testing.T) {
 			Message{Status: new("b"), PID: 2},
 			Message{Status: new("b"), Requests: new(int64(1)), PID: 2},
 		},
+		"registrations, one for each process": {
+			Message{Registrations: []Registration{{PID: 1, Takes: []string{"a"}}, {PID: 2}, {PID: 0}}},
+			Message{Registrations: []Registration{{PID: 1, Takes: []string{"b"}}, {PID: 0}}, Declined: "no", PID: 1},
+			Message{Registrations: []Registration{{PID: 2}, {PID: 0}, {PID: 1, Takes: []string{"b"}}, {PID: 0}}, Declined: "no", PID: 1},
+		},
+		"the last reason": {
+			Message{Declined: "one"}, Message{Declined: "two"}, Message{Declined: "two"},
+		},
 		"nothing changes nothing": {
 			Message{Ready: true, PID: 1}, Message{PID: 2}, Message{Ready: true, PID: 1},
 		},
@@ -85,7 +97,7 @@ func TestMergedMessagesSayWhatTheySaidInTurn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := c.first
 			got.merge(c.then)
-			if diff := cmp.Diff(c.want, got); diff != "" {
+			if diff := cmp.Diff(c.want, got, cmpopts.IgnoreFields(Registration{}, "Socket")); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -96,6 +108,7 @@ func FuzzDatagram(f *testing.F) {
 	f.Add([]byte("RELOADING=1\nREADY=1\n"))
 	f.Add([]byte("STATUS=\x1b\xff\nX_PREFORKD_REQUESTS=9"))
 	f.Add([]byte("=\x00"))
+	f.Add([]byte("X_PREFORKD_TAKES=* \x1b\xffemb"))
 	f.Fuzz(func(t *testing.T, datagram []byte) {
 		m := parse(datagram)
 		if m.Status != nil {
@@ -105,6 +118,15 @@ func FuzzDatagram(f *testing.F) {
 			for _, r := range *m.Status {
 				if !unicode.IsPrint(r) && r != unicode.ReplacementChar {
 					t.Errorf("status %q", *m.Status)
+				}
+			}
+		}
+		for _, r := range m.Registrations {
+			for _, name := range r.Takes {
+				if name == "" || !utf8.ValidString(name) || strings.ContainsFunc(name, func(c rune) bool {
+					return !unicode.IsPrint(c) && c != unicode.ReplacementChar
+				}) {
+					t.Errorf("takes %q", name)
 				}
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -30,6 +31,11 @@ type Notifier struct {
 	conn *net.UnixConn
 	addr string
 	uids []uint32
+
+	closing func()
+	closed  chan struct{} // Close was called
+	freed   chan struct{} // and the socket is closed, with failed
+	failed  error
 }
 
 // Listen opens an abstract datagram socket with an unguessable name that begins with name (cut where too long). Besides
@@ -48,21 +54,38 @@ func Listen(name string, uids ...uint32) (*Notifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the notify socket of %s: %w", name, err)
 	}
-	return &Notifier{
-		conn: conn.(*net.UnixConn),
-		addr: addr,
-		uids: append(slices.Clone(uids), 0, uint32(os.Geteuid())),
-	}, nil
+	n := &Notifier{
+		conn:   conn.(*net.UnixConn),
+		addr:   addr,
+		uids:   append(slices.Clone(uids), 0, uint32(os.Geteuid())),
+		closed: make(chan struct{}),
+		freed:  make(chan struct{}),
+	}
+	n.closing = sync.OnceFunc(func() {
+		close(n.closed)
+		go func() {
+			n.failed = n.conn.Close()
+			close(n.freed)
+		}()
+	})
+	return n, nil
 }
 
 // Addr is the value of NOTIFY_SOCKET ("@…").
 func (n *Notifier) Addr() string { return n.addr }
 
-// Close ends Run, within 50 ms once handle has returned, and frees the name; what is still in the socket is dropped.
-// It may be called more than once.
+// Close ends Run, within 0.1 s once handle has returned, and frees the name; what is still in the socket is dropped. It
+// may be called more than once. It takes 50 ms at most: a descriptor in the socket whose close takes longer (Message.settle)
+// keeps one thread of preforkd busy, and nobody else.
 func (n *Notifier) Close() error {
-	if err := n.conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("cannot close the notify socket %s: %w", n.addr, err)
+	n.closing()
+	select {
+	case <-n.freed:
+	case <-time.After(window):
+		return nil
+	}
+	if n.failed != nil {
+		return fmt.Errorf("cannot close the notify socket %s: %w", n.addr, n.failed)
 	}
 	return nil
 }
@@ -71,7 +94,7 @@ func (n *Notifier) Close() error {
 // handed on at once; what follows within 50 ms of one is merged into the next. So a worker that floods costs its owner
 // twenty calls a second, and preforkd a bounded part of a core. Call it once.
 //
-// handle may block: nothing but this worker's own messages waits for it.
+// handle may block: nothing but this worker's own messages waits for it. It owns the sockets in a message.
 func (n *Notifier) Run(handle func(Message)) error {
 	received, failed := make(chan Message), make(chan error, 1)
 	go func() { failed <- n.receive(received) }()
@@ -84,6 +107,7 @@ func (n *Notifier) Run(handle func(Message)) error {
 		timer   = time.NewTimer(window)
 	)
 	defer timer.Stop()
+	defer func() { next.drop() }()
 	handOn := func() {
 		if !next.empty() {
 			handle(next)
@@ -108,6 +132,13 @@ func (n *Notifier) Run(handle func(Message)) error {
 			}
 		case err := <-failed:
 			return err
+		case <-n.closed:
+			select {
+			case err := <-failed:
+				return err
+			case <-time.After(window): // it is in a close
+				return nil
+			}
 		}
 	}
 }
@@ -115,11 +146,11 @@ func (n *Notifier) Run(handle func(Message)) error {
 // receive reads until Close. What may not be heard is passed on too, as an empty message: it counts in a flood.
 func (n *Notifier) receive(to chan<- Message) error {
 	text := make([]byte, messageMax)
-	// Room for the credentials, which come first, and for nothing else: the kernel then installs none of the
-	// descriptors sent along (FDSTORE=1, BARRIER=1), but drops them and sets MSG_CTRUNC.
-	control := make([]byte, unix.CmsgSpace(unix.SizeofUcred))
+	// Room for the credentials, which come first, and for a few descriptors.
+	control := make([]byte, unix.CmsgSpace(unix.SizeofUcred)+unix.CmsgSpace(4*rightsMax))
+	var allowed allowance
 	for {
-		size, controlSize, flags, _, err := n.conn.ReadMsgUnix(text, control)
+		size, controlSize, flags, _, err := n.conn.ReadMsgUnix(text, control) // with MSG_CMSG_CLOEXEC
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
@@ -127,23 +158,34 @@ func (n *Notifier) receive(to chan<- Message) error {
 			return fmt.Errorf("cannot read the notify socket: %w", err)
 		}
 		var m Message
-		if pid, ok := n.speaker(control[:controlSize]); ok && flags&unix.MSG_TRUNC == 0 {
+		sender, fds := n.origin(control[:controlSize])
+		if sender != nil && flags&unix.MSG_TRUNC == 0 {
 			m = parse(text[:size])
-			m.PID = pid
+			m.PID = int(sender.Pid)
 		}
-		to <- m // Run takes it: it returns only after this goroutine
+		m.settle(sender, fds, flags&unix.MSG_CTRUNC != 0, &allowed)
+		select {
+		case to <- m:
+		case <-n.closed:
+			m.drop()
+			return nil
+		}
 	}
 }
 
-// speaker returns who sent a datagram, if that user may.
-func (n *Notifier) speaker(control []byte) (pid int, ok bool) {
+// origin returns who sent a datagram, nil unless that user may, and the descriptors that came with it.
+func (n *Notifier) origin(control []byte) (sender *unix.Ucred, fds []int) {
 	messages, err := unix.ParseSocketControlMessage(control)
-	if err != nil || len(messages) == 0 {
-		return 0, false
+	if err != nil {
+		return nil, nil
 	}
-	cred, err := unix.ParseUnixCredentials(&messages[0])
-	if err != nil || !slices.Contains(n.uids, cred.Uid) {
-		return 0, false
+	for i := range messages {
+		if cred, err := unix.ParseUnixCredentials(&messages[i]); err == nil && slices.Contains(n.uids, cred.Uid) {
+			sender = cred
+		}
+		if rights, err := unix.ParseUnixRights(&messages[i]); err == nil {
+			fds = append(fds, rights...)
+		}
 	}
-	return int(cred.Pid), true
+	return sender, fds
 }

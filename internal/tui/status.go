@@ -65,18 +65,59 @@ func (p *page) data(s *supervisor.Snapshot) {
 		d := &s.Data[i]
 		version, size := "v"+strconv.Itoa(d.Version), bytes(d.Size)
 		if d.LoadedAt == nil {
-			version, size = "loading", progress(d.Loaded, d.Size)
+			version, size = "loading", p.progress(s, d)
 		}
 		t.add(d.Name, version, size, bytes(d.Resident), bytes(d.Huge), strconv.Itoa(d.Workers), format(d), d.Source)
 	}
 	p.table(&t)
 }
 
-// format is what is known of the content: "npy float32 400000×300".
+// progress is how far a load is: "512 MiB/1.0 GiB, 50 %, 870 MiB/s". Where nobody knows how much the content will be,
+// the figures are of the source. The rate is that since the load began, in which this dataset may have waited for another.
+func (p *page) progress(s *supervisor.Snapshot, d *supervisor.Data) string {
+	read, total := d.Loaded, d.Size
+	if d.Size == nil && d.SourceSize != nil {
+		read, total = d.Read, d.SourceSize
+	}
+	text := progress(read, total)
+	if total != nil && *total > 0 {
+		text += fmt.Sprintf(", %d %%", 100*min(read, *total)/(*total))
+	}
+	took := s.Supervisor.Uptime
+	if o := s.Supervisor.Operation; o != nil {
+		took = now(s).Sub(o.StartedAt).Seconds()
+	}
+	if rate := int64(float64(read) / took); took >= 1 && rate > 0 {
+		text += ", " + bytes(&rate) + "/s"
+	}
+	return text
+}
+
+// format is what is known of the content and of how it is held: "npy <f4 400000×300", "npz, 12 arrays, zstd, locked".
 func format(d *supervisor.Data) string {
-	if d.Format == nil {
+	var parts []string
+	if d.Format != nil {
+		parts = append(parts, content(d))
+	}
+	if d.Members > 0 {
+		parts = append(parts, plural(d.Members, "array"))
+	}
+	if d.Codec != "" {
+		parts = append(parts, d.Codec)
+	}
+	if d.Direct {
+		parts = append(parts, "direct")
+	}
+	if d.Locked {
+		parts = append(parts, "locked")
+	}
+	if len(parts) == 0 {
 		return dash
 	}
+	return strings.Join(parts, ", ")
+}
+
+func content(d *supervisor.Data) string {
 	words := []string{*d.Format}
 	if d.DType != "" {
 		words = append(words, d.DType)
@@ -103,6 +144,10 @@ func (p *page) workers(s *supervisor.Snapshot) {
 	if replacing { // a column that is worth its width only then
 		t.head, t.left = append(t.head, "REPLACING"), t.left+"1"
 	}
+	inPlace := slices.ContainsFunc(s.Workers, func(w supervisor.Worker) bool { return len(w.InPlace) > 0 })
+	if inPlace {
+		t.head, t.left = append(t.head, "IN PLACE"), t.left+"1"
+	}
 	for i := range s.Workers {
 		w := &s.Workers[i]
 		row := []string{
@@ -111,6 +156,9 @@ func (p *page) workers(s *supervisor.Snapshot) {
 		}
 		if replacing {
 			row = append(row, w.Replacing)
+		}
+		if inPlace {
+			row = append(row, strings.Join(w.InPlace, " "))
 		}
 		t.add(row...)
 	}

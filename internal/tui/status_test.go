@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -28,7 +29,7 @@ func render(t *testing.T, s *supervisor.Snapshot, o Options) string {
 
 func TestStatusLooksAsReviewed(t *testing.T) {
 	for name, s := range map[string]*supervisor.Snapshot{
-		"example": apitest.Example(), "rich": apitest.Rich(), "loading": apitest.Loading(), "empty": {Schema: 1},
+		"example": apitest.Example(), "rich": apitest.Rich(), "loading": apitest.Loading(), "empty": {Schema: 1}, "sources": sources(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, path := render(t, s, Options{}), "testdata/"+name+".txt"
@@ -48,6 +49,27 @@ func TestStatusLooksAsReviewed(t *testing.T) {
 	}
 }
 
+// sources is Example with data of each kind.
+func sources() *supervisor.Snapshot {
+	s := apitest.Example()
+	s.Supervisor.Operation = &supervisor.Operation{Kind: "reload", StartedAt: s.Supervisor.StartedAt.Add(90 * time.Second), Phase: "loading"}
+	s.Data[0].Codec, s.Data[0].Locked = "zstd", true
+	s.Data = append(s.Data, supervisor.Data{
+		Name: "weights", Version: 3, Source: "https://host/w.npz", Format: new("npz"), Members: 12, Size: new(64 * mib), Resident: new(64 * mib),
+		LoadedAt: s.Data[0].LoadedAt, Loaded: 64 * mib, Workers: 2,
+	}, supervisor.Data{
+		Name: "index", Version: 1, Source: "direct:/srv/index.sqlite", Format: new("raw"), Direct: true, Locked: true, Size: new(512 * mib),
+		Resident: new(20 * mib), LoadedAt: s.Data[0].LoadedAt, Loaded: 512 * mib, Workers: 2,
+	}, supervisor.Data{
+		Name: "weights", Source: "https://host/w.npz", Codec: "gzip", Resident: new(48 * mib), Loaded: 48 * mib, Read: 10 * mib,
+		SourceSize: new(40 * mib),
+	}, supervisor.Data{
+		Name: "feed", Source: "cmd:gen", Resident: new(mib), Loaded: mib, Read: mib,
+	})
+	s.Workers[1].InPlace = []string{"emb", "weights"}
+	return s
+}
+
 func TestThePlainCaseFits80Columns(t *testing.T) {
 	for line := range strings.Lines(render(t, apitest.Example(), Options{})) {
 		if n := length(strings.TrimSuffix(line, "\n")); n > 80 {
@@ -64,6 +86,7 @@ func TestTextFromOutsideCannotControlTheTerminal(t *testing.T) {
 	s.Workers[0].StatusText, s.Workers[0].Sample.Error, s.Workers[4].LastExit.Signal = evil, evil, evil
 	s.Workers[4].LastExit.Reason, s.Listen[0].Name, s.Listen[0].Address, s.Memory.Counterfactual = evil, evil, evil, evil
 	s.Workers[0].Status, s.Supervisor.State = supervisor.Status(evil), supervisor.State(evil)
+	s.Data[0].Codec, s.Workers[0].InPlace = evil, []string{evil}
 	s.Supervisor.LastReload.Result, s.Listen[0].Accept, s.Workers[0].Replacing = evil, evil, evil
 	s.Supervisor.Operation.Kind, s.Supervisor.Operation.Phase, s.Workers[2].LastExit = evil, evil, &supervisor.Exit{Signal: evil, OOM: true}
 	for _, r := range render(t, s, Options{}) {

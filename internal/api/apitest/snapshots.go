@@ -53,7 +53,7 @@ func Example() *supervisor.Snapshot {
 			Name: "emb", Version: 1, Source: "./emb.npy", Format: new("npy"), DType: "<f4", Shape: []int64{8388607, 32},
 			Size: new(data), Resident: new(data), Huge: new(data),
 			SHA256:   new("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
-			LoadedAt: after(1.25), LoadSeconds: new(1.125), Loaded: data, Workers: 2,
+			LoadedAt: after(1.25), LoadSeconds: new(1.125), Loaded: data, Read: data, SourceSize: new(data), Workers: 2,
 		}},
 		Workers: []supervisor.Worker{worker(0, 4108, 0, 0), worker(1, 4109, copied, copied)},
 		Listen:  []supervisor.Listener{{Name: "http", Address: "127.0.0.1:8000", Accept: "shared", Queue: new(0)}},
@@ -88,14 +88,23 @@ func Rich() *supervisor.Snapshot {
 	next := s.Data[0]
 	next.Version, next.Huge, next.LoadedAt, next.Workers = 2, nil, after(80), 1
 	s.Data = append(s.Data, next, supervisor.Data{
-		Name: "geo", Source: "cmd:gen", Resident: new(2 * mib), Loaded: 2 * mib,
+		Name: "geo", Source: "cmd:gen", Resident: new(2 * mib), Loaded: 2 * mib, Read: 2 * mib,
 	}, supervisor.Data{
-		Name: "tags", Source: "https://host/tags.bin", Size: new(64 * mib), Resident: new(16 * mib), Loaded: 16 * mib,
+		Name: "tags", Source: "https://host/tags.bin.zst", Size: new(64 * mib), Resident: new(16 * mib), Loaded: 16 * mib,
+		Read: 5 * mib, SourceSize: new(20 * mib), Codec: "zstd",
+	}, supervisor.Data{
+		Name: "words", Version: 1, Source: "words.npz.zst", Format: new("npz"), Codec: "zstd", Members: 3, Size: new(3 * mib),
+		Resident: new(3 * mib), Huge: new(2 * mib), LoadedAt: after(1.5), LoadSeconds: new(0.25), Loaded: 3 * mib, Read: mib,
+		SourceSize: new(mib), Locked: true,
+	}, supervisor.Data{
+		Name: "db", Version: 1, Source: "direct:/srv/geo.sqlite", Format: new("raw"), Direct: true, Size: new(8 * mib),
+		Resident: new(4 * mib), LoadedAt: after(1.5), LoadSeconds: new(0.001), Loaded: 8 * mib, Read: 8 * mib, SourceSize: new(8 * mib),
 	})
 
 	s.Workers[0].PIDs = append(s.Workers[0].PIDs, 4120, 4121)
 	s.Workers[0].Requests = new(int64(1234))
 	s.Workers[0].StatusText = "index \x1b[31mwarm\x1b[0m"
+	s.Workers[0].InPlace = []string{"emb"}
 	s.Workers[0].Replacing = "max-private"
 	s.Workers[1].Status, s.Workers[1].Replacing = supervisor.StatusStopping, "reload"
 

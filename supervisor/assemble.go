@@ -24,7 +24,7 @@ func (s *Supervisor) Snapshot() *Snapshot {
 	snap := &Snapshot{
 		Schema:     SchemaVersion,
 		Supervisor: s.supervised(v, measured),
-		Data:       v.data(measured),
+		Data:       v.data(),
 		Workers:    []Worker{},
 		Listen:     []Listener{},
 		Sampler:    Sampler(measured.Cost),
@@ -74,7 +74,7 @@ func (v *view) operation() *Operation {
 }
 
 // data has a row for each dataset that is being loaded and for each live version.
-func (v *view) data(measured *memstat.Fleet) []Data {
+func (v *view) data() []Data {
 	rows := []Data{}
 	for _, load := range v.loading {
 		p := load.progress.Load()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -209,8 +210,7 @@ func TestAWorkerThatDiesBetweenGetsTheNewVersion(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { _, err := f.Reload(t.Context(), nil, "blob"); done <- err }()
 	f.until("an offer", func(s *supervisor.Snapshot) bool { return len(s.Data) == 2 })
-	proc, _ := os.FindProcess(*f.Snapshot().Workers[1].PID)
-	if err := proc.Kill(); err != nil {
+	if err := syscall.Kill(*f.Snapshot().Workers[1].PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; err != nil {

@@ -19,8 +19,10 @@ import (
 // levels from the bottom up. A package counts to the level of the longest entry that it lies in.
 var levels = [][]string{
 	{"internal/host", "shm"},
-	{"internal/fleet", "internal/contract", "internal/rundir", "internal/listen", "internal/recycle", "internal/worklog",
-		"internal/codec", "internal/format"},
+	{
+		"internal/fleet", "internal/contract", "internal/rundir", "internal/listen", "internal/recycle", "internal/worklog",
+		"internal/codec", "internal/format",
+	},
 	{"internal/process", "internal/ready", "internal/dataset", "internal/memstat", "internal/handover", "internal/watch"},
 	{"supervisor"},
 	{"internal/config", "internal/api", "internal/tui"},

@@ -132,8 +132,17 @@ func toLoad(config *parsed, serving *release, names []string) []dataset.Spec {
 
 // sameMade tells whether this release has a dataset from the same source, made in the same way.
 func (r *release) sameMade(spec dataset.Spec) bool {
-	at := slices.IndexFunc(r.config.data, func(old dataset.Spec) bool { return old.Name == spec.Name })
-	return at >= 0 && spec.Equal(r.config.data[at])
+	old, ok := r.spec(spec.Name)
+	return ok && spec.Equal(old)
+}
+
+// spec returns how this release's configuration has a dataset.
+func (r *release) spec(name string) (dataset.Spec, bool) {
+	at := slices.IndexFunc(r.config.data, func(s dataset.Spec) bool { return s.Name == name })
+	if at < 0 {
+		return dataset.Spec{}, false
+	}
+	return r.config.data[at], true
 }
 
 // like returns which of this release's versions a load of specs may find to be the same as what it would make: those from
@@ -142,7 +151,9 @@ func (r *release) like(specs []dataset.Spec) map[string]*dataset.Loaded {
 	have := map[string]*dataset.Loaded{}
 	for _, spec := range specs {
 		if v := r.version(spec.Name); v != nil && v.Source == spec.Source {
-			have[spec.Name] = v.Loaded
+			known := *v.Loaded
+			known.Spec, _ = r.spec(spec.Name) // options may have changed since, and the content not
+			have[spec.Name] = &known
 		}
 	}
 	return have

@@ -28,26 +28,52 @@ func (l *loop) reckonDigest(v *version) {
 	case v.Segment == nil:
 		return
 	}
+	if l.digests == nil {
+		l.digests = make(chan digestJob)
+		l.helpers.Go(l.reckonDigests)
+	}
+	digests := l.digests
 	l.helpers.Go(func() {
 		select {
-		case l.digesting <- struct{}{}:
-			defer func() { <-l.digesting }()
+		case digests <- digestJob{ctx, v}:
 		case <-ctx.Done():
-			return
 		}
-		runtime.LockOSThread() // and never unlocked: niceness cannot be taken back, so the thread ends with this goroutine
-		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), lowest)
-		digest, err := v.Digest(ctx)
-		if err != nil {
-			if ctx.Err() == nil {
-				l.config.Log.Warn("cannot reckon the digest of a dataset", "name", v.Name, "version", v.number, "error", err)
-			}
-			return
-		}
-		v.digest.Store(&digest)
-		l.config.Log.Debug("digest of dataset", "name", v.Name, "version", v.number, "sha256", digest)
-		l.post((*loop).publish)
 	})
+}
+
+// digestJob is a version whose digest is to be reckoned, unless it is freed before.
+type digestJob struct {
+	ctx context.Context //nolint:containedctx // it ends with the version
+	v   *version
+}
+
+// reckonDigests reckons digests as long as the loop lives, on one thread: niceness cannot be taken back, so that thread ends with
+// it, and one for each version would use up the reserve of threads.
+func (l *loop) reckonDigests() {
+	runtime.LockOSThread()
+	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), lowest)
+	for {
+		select {
+		case job := <-l.digests:
+			l.reckon(job)
+		case <-l.ctx.Done():
+			return
+		}
+	}
+}
+
+func (l *loop) reckon(job digestJob) {
+	v := job.v
+	digest, err := v.Digest(job.ctx)
+	if err != nil {
+		if job.ctx.Err() == nil {
+			l.config.Log.Warn("cannot reckon the digest of a dataset", "name", v.Name, "version", v.number, "error", err)
+		}
+		return
+	}
+	v.digest.Store(&digest)
+	l.config.Log.Debug("digest of dataset", "name", v.Name, "version", v.number, "sha256", digest)
+	l.report((*loop).publish)
 }
 
 // sha256 is the digest in hex, or "" while it is not known.

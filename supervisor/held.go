@@ -13,30 +13,53 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/preforkd/preforkd/internal/host"
 )
 
-// lookAtHeld lets go of old versions that no process of a worker has any more.
+// heldBy is an old version that a worker may still have.
+type heldBy struct {
+	w *worker
+	v *version
+}
+
+// lookAtHeld lets go of old versions that no process of a worker has any more. It looks beside the loop: what a process has open
+// may lie on a file system that hangs.
 func (l *loop) lookAtHeld() {
-	freed := false
+	if l.looking {
+		return
+	}
+	var list []heldBy
 	for _, w := range l.workers {
-		if len(w.held) == 0 || w.process == nil {
-			continue
+		for _, v := range w.held {
+			list = append(list, heldBy{w, v})
 		}
-		before := len(w.held)
-		tree := host.Tree("/proc", w.process.PID)
-		w.held = slices.DeleteFunc(w.held, func(v *version) bool {
-			return v.Segment == nil || !slices.ContainsFunc(tree, func(pid int) bool { return holds(pid, v.Segment.Dev(), v.Segment.Ino()) })
+	}
+	if len(list) == 0 {
+		return
+	}
+	l.looking = true
+	l.helpers.Go(func() {
+		list = slices.DeleteFunc(list, func(h heldBy) bool {
+			return h.v.Segment != nil && slices.ContainsFunc(host.Tree("/proc", h.w.process.PID), func(pid int) bool {
+				return holds(pid, h.v.Segment.Dev(), h.v.Segment.Ino())
+			})
 		})
-		freed = freed || len(w.held) < before
-	}
-	if freed {
-		l.roster = true
-		l.collect()
-	}
+		l.report(func(l *loop) {
+			l.looking = false
+			for _, h := range list {
+				h.w.held = slices.DeleteFunc(h.w.held, func(v *version) bool { return v == h.v })
+			}
+			if len(list) > 0 {
+				l.roster = true
+				l.collect()
+				l.publish()
+			}
+		})
+	})
 }
 
 // holds tells whether a process maps a file or has it open. Of one whose /proc files may not be read it is taken to let go:
@@ -58,6 +81,9 @@ func holds(pid int, dev, ino uint64) bool {
 	for _, entry := range entries {
 		if _, err := strconv.Atoi(entry.Name()); err != nil {
 			continue
+		}
+		if target, err := os.Readlink(dir + entry.Name()); err != nil || !strings.HasPrefix(target, "/memfd:") {
+			continue // and not stat: that may wait for another file system
 		}
 		var st unix.Stat_t
 		if unix.Stat(dir+entry.Name(), &st) == nil && uint64(st.Dev) == dev && st.Ino == ino { //nolint:unconvert // 32 bits on MIPS

@@ -22,6 +22,9 @@ import (
 // maxTakers bounds the processes of one worker that may take new versions themselves, each with a descriptor of ours.
 const maxTakers = 64
 
+// maxDeclined bounds the lines that one worker can have logged about that.
+const maxDeclined = 8
+
 // taker is one process of a worker that takes new versions itself.
 type taker struct {
 	pid     int
@@ -36,31 +39,57 @@ func (t *taker) takes(name string) bool {
 // register notes that a process of a worker takes new versions itself.
 func (l *loop) register(w *worker, r ready.Registration) {
 	channel, err := handover.New(r.Socket)
-	switch {
-	case err != nil:
-	case l.workers[w.id] != w:
-		channel.Close()
-		return
-	case len(w.takers) >= maxTakers:
-		channel.Close()
-		err = fmt.Errorf("%d processes of this worker do already", maxTakers)
-	}
 	if err != nil {
-		l.about(w.id).Warn("a process cannot take new versions itself", "pid", r.PID, "error", err)
+		l.decline(w, r.PID, err.Error())
 		return
 	}
-	for _, older := range w.takers {
-		if older.pid == r.PID && r.PID != 0 { // it has begun anew
-			w.drop(older)
-			break
-		}
+	if l.workers[w.id] != w {
+		channel.Close()
+		return
+	}
+	if at := slices.IndexFunc(w.takers, func(t *taker) bool { return t.pid == r.PID && r.PID != 0 }); at >= 0 {
+		w.drop(w.takers[at]) // it has begun anew
+	}
+	if len(w.takers) >= maxTakers {
+		channel.Close()
+		l.decline(w, r.PID, fmt.Sprintf("%d processes of this worker do already", maxTakers))
+		return
 	}
 	t := &taker{pid: r.PID, names: r.Takes, channel: channel}
 	w.takers = append(w.takers, t)
 	l.helpers.Go(func() {
 		<-channel.Gone()
-		l.post(func(*loop) { w.drop(t) })
+		l.report(func(*loop) { w.drop(t) })
 	})
+	l.bringUpToDate(w, t)
+}
+
+// bringUpToDate hands a process what its worker has taken in place since it was started: the process may know nothing but the
+// worker's first versions.
+func (l *loop) bringUpToDate(w *worker, t *taker) {
+	var names []string
+	for i, v := range w.versions {
+		if i < len(w.first) && w.first[i] != v && t.takes(v.Name) {
+			names = append(names, v.Name)
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	l.give(w, []*taker{t}, w.release, names, func(l *loop, err error) {
+		if err != nil && l.workers[w.id] == w {
+			l.about(w.id).Warn("a process did not take the present data in place", "pid", t.pid, "datasets", names, "error", err)
+		}
+	})
+}
+
+// decline logs once why a process may not: it may go on asking.
+func (l *loop) decline(w *worker, pid int, why string) {
+	if slices.Contains(w.declined, why) || len(w.declined) >= maxDeclined {
+		return
+	}
+	w.declined = append(w.declined, why)
+	l.about(w.id).Warn("a process cannot take new versions itself", "pid", pid, "error", why)
 }
 
 func (w *worker) drop(t *taker) {
@@ -84,6 +113,12 @@ func (w *worker) takes() []string {
 		}
 	}
 	return list
+}
+
+// takesAll tells whether a worker takes new versions of all these datasets itself.
+func (w *worker) takesAll(names []string) bool {
+	takes := w.takes()
+	return !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(takes, name) })
 }
 
 // handing is a reload's hand-over.
@@ -130,8 +165,7 @@ func (l *loop) takersOf(o *order) *handing {
 			if w.Phase != fleet.WorkerReady || l.state.Replacing(w) != fleet.ReasonNone || live == nil {
 				continue
 			}
-			takes := live.takes()
-			if !slices.ContainsFunc(o.fresh, func(name string) bool { return !slices.Contains(takes, name) }) {
+			if live.takesAll(o.fresh) {
 				h.waiting = append(h.waiting, w.ID)
 			}
 		}
@@ -153,7 +187,7 @@ func (l *loop) handOn(o *order) {
 		id := h.waiting[0]
 		h.waiting = h.waiting[1:]
 		state, alive := l.state.Worker(id)
-		if w := l.workers[id]; alive && w != nil && state.Phase == fleet.WorkerReady {
+		if w := l.workers[id]; alive && w != nil && state.Phase == fleet.WorkerReady && w.takesAll(o.fresh) {
 			l.handTo(o, w)
 			return
 		}
@@ -184,6 +218,12 @@ func (l *loop) behind(o *order) []int {
 
 // handTo hands the new versions to one worker, to each of its processes that takes them.
 func (l *loop) handTo(o *order, w *worker) {
+	l.give(w, w.takers, o.release, o.fresh, func(l *loop, err error) { l.answered(o, w, err) })
+}
+
+// give offers the versions that a release has of the datasets names to processes of a worker, and has then called on the loop with
+// what came of it: nil when each of them took those that it takes.
+func (l *loop) give(w *worker, takers []*taker, from *release, names []string, then func(*loop, error)) {
 	type gift struct {
 		channel *handover.Channel
 		offer   handover.Offer
@@ -191,10 +231,13 @@ func (l *loop) handTo(o *order, w *worker) {
 	var gifts []gift
 	var failed error
 	l.offers++
-	for _, t := range w.takers {
-		offer, err := l.offer(o, w, t)
-		gifts = append(gifts, gift{t.channel, offer})
-		failed = err
+	for _, t := range takers {
+		if failed == nil {
+			var g gift
+			g.channel = t.channel
+			g.offer, failed = l.offer(w, t, from, names)
+			gifts = append(gifts, g)
+		}
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, w.release.config.StartTimeout)
 	l.helpers.Go(func() {
@@ -207,16 +250,16 @@ func (l *loop) handTo(o *order, w *worker) {
 				file.Close()
 			}
 		}
-		l.post(func(l *loop) { l.answered(o, w, failed) })
+		l.report(func(l *loop) { then(l, failed) })
 	})
 }
 
-// offer is what one process of a worker is told of an order's new versions. The caller closes the files.
-func (l *loop) offer(o *order, w *worker, t *taker) (handover.Offer, error) {
+// offer is what one process of a worker is told of a release's versions. The caller closes the files.
+func (l *loop) offer(w *worker, t *taker, from *release, names []string) (handover.Offer, error) {
 	offer := handover.Offer{Number: l.offers, Manifest: map[string]json.RawMessage{}}
-	plan := l.plan(w.id, o.release)
-	for i, v := range o.release.versions {
-		if !slices.Contains(o.fresh, v.Name) || !t.takes(v.Name) {
+	plan := l.plan(w.id, from)
+	for i, v := range from.versions {
+		if !slices.Contains(names, v.Name) || !t.takes(v.Name) {
 			continue
 		}
 		manifest, err := plan.Manifest(i, v.pathFor(w))

@@ -17,7 +17,8 @@ import (
 )
 
 // inPlace takes new versions of its dataset itself, unless the file "only" is there and does not name it. With a file "refuse" it
-// says no, with "silent" nothing, and with "keep" it keeps the old version open until that is gone.
+// says no, with "silent" nothing, with "slow" it answers when that is gone, with "keep" it keeps the old version open until that is
+// gone, and with "leaveN" worker N does not take any more.
 const inPlace = `
 import json, threading
 def take(ours):
@@ -29,6 +30,8 @@ def take(ours):
         offer = json.loads(text)
         if os.path.exists("silent"):
             continue
+        while os.path.exists("slow"):
+            time.sleep(0.01)
         answer = {"offer": offer["offer"], "taken": not os.path.exists("refuse"), "error": "I would rather not"}
         for name, fd in zip(offer["fds"], fds):
             number = int(os.environ["PREFORKD_DATA_" + name.upper() + "_FD"])
@@ -52,6 +55,11 @@ if os.environ["PREFORKD_WORKER_ID"] in only:
     socket.send_fds(speaker, [b"X_PREFORKD_TAKES=blob"], [theirs.fileno()])
     theirs.close()
     threading.Thread(target=take, args=(ours,), daemon=True).start()
+    def leave():
+        while not os.path.exists("leave" + os.environ["PREFORKD_WORKER_ID"]):
+            time.sleep(0.02)
+        ours.shutdown(socket.SHUT_RDWR)
+    threading.Thread(target=leave, daemon=True).start()
 `
 
 // taking runs workers that take new versions of blob in place, of those in only or all.
@@ -217,6 +225,28 @@ func TestAWorkerThatDiesBetweenGetsTheNewVersion(t *testing.T) {
 		t.Error(err)
 	}
 	serves(t, f, 2, "the second")
+}
+
+// It must not be booked as having what it was never offered.
+func TestAWorkerThatChangesItsMindIsReplaced(t *testing.T) {
+	at := newSite(t)
+	f := taking(t, at, 2, 2)
+	before := pids(f.Snapshot())
+	at.put(t, "blob.bin", "the second")
+	at.put(t, "slow", "")
+	done := make(chan string, 1)
+	go func() { text, err := f.Reload(t.Context(), nil, "blob"); done <- fmt.Sprint(text, err) }()
+	f.until("an offer", func(s *supervisor.Snapshot) bool { return len(s.Data) == 2 })
+	at.put(t, "leave1", "")
+	f.until("worker 1 does not take any more", func(s *supervisor.Snapshot) bool { return len(s.Workers[1].InPlace) == 0 })
+	at.remove(t, "slow")
+	if text := <-done; text != "1 worker replaced, 1 took the new data in place; blob is now version 2<nil>" {
+		t.Errorf("Reload: %s", text)
+	}
+	serves(t, f, 2, "the second")
+	if now := pids(f.Snapshot()); now[0] != before[0] || now[1] == before[1] {
+		t.Errorf("workers %v, were %v", now, before)
+	}
 }
 
 func TestAFileThatChangesIsReloadedByItself(t *testing.T) {

@@ -37,11 +37,18 @@ type loop struct {
 	versions []*version       // live, datasets in order, oldest first
 	releases map[int]*release // by epoch: the one that serves and, during a roll, the one to come
 
-	digesting chan struct{}  // held by the one that reckons a digest
-	helpers   sync.WaitGroup // goroutines that end with the loop
-	watcher   *watch.Watcher // nil: none
+	digests chan digestJob // nil: nobody reckons them yet
+	looking bool           // somebody looks at who still has old versions
+	helpers sync.WaitGroup // goroutines that end with the loop
+	watcher *watch.Watcher // nil: none
 
-	order      *order // under way; nil: none
+	watched    map[string]string // files by dataset
+	watchTurn  int
+	watchTurns turns
+
+	closing    int      // versions whose memory is being given back
+	unanswered []*order // orders that wait for that
+	order      *order   // under way; nil: none
 	orders     []*order
 	offers     int // made in place so far
 	scalings   []*scaling
@@ -80,8 +87,7 @@ func runLoop(ctx context.Context, s *Supervisor) error {
 		Supervisor: s, ctx: background,
 		workers: map[fleet.ID]*worker{}, ended: make([]*worker, s.config.Workers), numbers: map[string]int{},
 		unreaped: map[int]*process.Process{}, processes: map[*process.Process]int{}, roster: true,
-		digesting: make(chan struct{}, 1),
-		releases:  map[int]*release{}, reloads: newReloads(), random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		releases: map[int]*release{}, reloads: newReloads(), random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	}
 	l.oom.begin()
 	l.state = fleet.New(s.config.rules())

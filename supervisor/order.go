@@ -18,10 +18,11 @@ import (
 
 // order is a reload or restart: asked for, under way or answered.
 type order struct {
-	kind  fleet.Reason           // ReasonReload or ReasonRestart
-	names []string               // of datasets; nil: all
-	renew func() (Config, error) // reads the configuration again; nil: it stays
-	ids   []int                  // slots to restart; nil: all
+	kind    fleet.Reason           // ReasonReload or ReasonRestart
+	names   []string               // of datasets; nil: all
+	watched bool                   // their files were seen to change
+	renew   func() (Config, error) // reads the configuration again; nil: it stays
+	ids     []int                  // slots to restart; nil: all
 
 	begun   time.Time
 	release *release // what the workers are to be started from
@@ -106,11 +107,16 @@ func (l *loop) take(o *order) *order {
 func (l *loop) refuse(o *order, why error) {
 	err := o.refused(why)
 	l.config.Log.Warn("order refused", "order", o.kind.String(), "error", err)
-	o.answer("", err)
+	l.answer(o, "", err)
 }
 
-func (o *order) answer(text string, err error) {
+// answer answers an order, when what it has made free is free.
+func (l *loop) answer(o *order, text string, err error) {
 	o.text, o.err = text, err
+	if l.closing > 0 {
+		l.unanswered = append(l.unanswered, o)
+		return
+	}
 	close(o.done)
 }
 
@@ -158,7 +164,7 @@ func (l *loop) end(text string, err error) {
 		l.config.Log.Info("order done", "order", o.kind.String(), "result", text, "took", roundedTime(time.Since(o.begun)))
 	}
 	l.publish() // who gets the answer finds it in the snapshot too
-	o.answer(text, err)
+	l.answer(o, text, err)
 	if o.kind == fleet.ReasonReload && err == nil {
 		l.watch()
 	}

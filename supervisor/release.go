@@ -175,7 +175,24 @@ func (l *loop) free(v *version) {
 		}
 	}
 	v.freed()
-	v.Close()
+	l.closeBeside(v.Loaded)
+}
+
+// closeBeside gives the memory of a dataset back beside the loop: the kernel takes half a second for each GiB of small pages.
+// Orders are answered when it is done.
+func (l *loop) closeBeside(d *dataset.Loaded) {
+	l.closing++
+	l.helpers.Go(func() {
+		d.Close()
+		l.report(func(l *loop) {
+			if l.closing--; l.closing == 0 {
+				for _, o := range l.unanswered {
+					close(o.done)
+				}
+				l.unanswered = nil
+			}
+		})
+	})
 }
 
 // closeData gives everything up.

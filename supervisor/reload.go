@@ -114,7 +114,7 @@ func names(config *parsed) string {
 func (l *loop) reloaded(o *order, config *parsed, result loadResult) {
 	if l.order != o { // a stop has answered it
 		for _, d := range result.loaded {
-			d.Close()
+			l.closeBeside(d)
 		}
 		return
 	}
@@ -123,7 +123,7 @@ func (l *loop) reloaded(o *order, config *parsed, result loadResult) {
 		return
 	}
 	serving := l.serving()
-	o.release = &release{config: config}
+	o.release = &release{config: config, limitless: config == serving.config && serving.limitless}
 	for i, spec := range config.data {
 		have, v := serving.version(spec.Name), serving.version(spec.Name)
 		at := slices.IndexFunc(result.loaded, func(d *dataset.Loaded) bool { return d.Name == spec.Name })

@@ -69,6 +69,14 @@ func (s *Supervisor) Kill() { s.post((*loop).kill) }
 // ReapOrphans reaps the ended processes that nobody waits for, where Config.ReapOrphans is set. Call it at SIGCHLD.
 func (s *Supervisor) ReapOrphans() { s.post((*loop).reapOrphans) }
 
+// report is post for helpers that the loop waits for at its end, when nobody takes news any more.
+func (l *loop) report(f func(*loop)) {
+	select {
+	case l.inbox <- f:
+	case <-l.ctx.Done():
+	}
+}
+
 // post has the loop call f; not at all once the loop has ended.
 func (s *Supervisor) post(f func(*loop)) (posted bool) {
 	select {

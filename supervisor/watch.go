@@ -7,8 +7,10 @@ package supervisor
 
 import (
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/preforkd/preforkd/internal/dataset"
 	"github.com/preforkd/preforkd/internal/fleet"
 	"github.com/preforkd/preforkd/internal/watch"
 )
@@ -26,12 +28,6 @@ func (l *loop) watch() {
 		l.stopWatching()
 		return
 	}
-	files := map[string]string{}
-	for _, spec := range serving.config.data {
-		if file := spec.File(); file != "" {
-			files[spec.Name] = file
-		}
-	}
 	if l.watcher == nil {
 		watcher, err := watch.Start(l.config.Log, settleTime, func(names []string) {
 			l.post(func(l *loop) { l.sourcesChanged(names) })
@@ -40,18 +36,75 @@ func (l *loop) watch() {
 			l.config.Log.Warn("cannot watch the files of datasets: changes must be told by preforkd reload", "error", err)
 			return
 		}
-		l.watcher = watcher
+		l.watcher, l.watched = watcher, map[string]string{}
 	}
-	l.watcher.Set(files)
-	var changed []string // between the load and now
+	l.watchTurn++
+	turn, turns, watcher, specs, before := l.watchTurn, &l.watchTurns, l.watcher, serving.config.data, l.watched
+	loaded := map[string]dataset.Identity{}
 	for _, v := range serving.versions {
-		if now, ok := v.Spec.Identity(); ok && now != v.Identity && files[v.Name] != "" {
-			changed = append(changed, v.Name)
+		loaded[v.Name] = v.Identity
+	}
+	l.helpers.Go(func() { // beside the loop: a file system may be slow, or hang
+		files, fresh := map[string]string{}, []dataset.Spec{}
+		for _, spec := range specs {
+			if file := spec.File(); file != "" {
+				files[spec.Name] = file
+				if before[spec.Name] != file {
+					fresh = append(fresh, spec)
+				}
+			}
+		}
+		if !turns.take(turn) { // a later configuration was faster
+			return
+		}
+		watcher.Set(files)
+		l.report(func(l *loop) { l.watched = files })
+		if changed := l.changedSince(fresh, loaded); len(changed) > 0 {
+			l.report(func(l *loop) { l.sourcesChanged(changed) })
+		}
+	})
+}
+
+// changedSince returns which datasets have another file than was loaded, and one that rests: what the watcher cannot know, since
+// it was before it began.
+func (l *loop) changedSince(specs []dataset.Spec, loaded map[string]dataset.Identity) []string {
+	now := map[string]dataset.Identity{}
+	for _, spec := range specs {
+		if id, ok := spec.Identity(); ok && id != loaded[spec.Name] {
+			now[spec.Name] = id
 		}
 	}
-	if len(changed) > 0 {
-		l.sourcesChanged(changed)
+	if len(now) == 0 {
+		return nil
 	}
+	select {
+	case <-time.After(settleTime):
+	case <-l.ctx.Done():
+		return nil
+	}
+	var changed []string
+	for _, spec := range specs {
+		if id, ok := spec.Identity(); ok && now[spec.Name] == id {
+			changed = append(changed, spec.Name)
+		}
+	}
+	return changed
+}
+
+// turns keeps the later of two configurations from being overtaken by the earlier one.
+type turns struct {
+	mu   sync.Mutex
+	last int
+}
+
+func (t *turns) take(turn int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if turn < t.last {
+		return false
+	}
+	t.last = turn
+	return true
 }
 
 func (l *loop) stopWatching() {
@@ -63,11 +116,16 @@ func (l *loop) stopWatching() {
 
 // sourcesChanged orders a reload of datasets that were seen to change. What comes of it is told by the log and the stats.
 func (l *loop) sourcesChanged(names []string) {
+	if !l.state.Active() {
+		return
+	}
 	l.config.Log.Info("files have changed", "datasets", names)
 	for _, o := range l.orders {
-		if o.kind == fleet.ReasonReload && slices.Equal(o.names, names) { // it waits, and will see this change too
+		if o.watched { // it waits, and nobody else for it
+			o.names = slices.Compact(slices.Sorted(slices.Values(append(o.names, names...))))
 			return
 		}
 	}
-	l.take(&order{kind: fleet.ReasonReload, names: names, done: make(chan struct{})})
+	// Not by take: what was seen must not be lost because many others wait.
+	l.orders = append(l.orders, &order{kind: fleet.ReasonReload, names: names, watched: true, done: make(chan struct{})})
 }

@@ -31,10 +31,11 @@ type worker struct {
 	notifier *ready.Notifier  // nil when it could not be opened
 	notified chan struct{}    // closed at READY=1
 	release  *release         // what it is to be: what it was started from, or took over since
-	versions []*version       // what it has been handed of it, in the order of its descriptors
+	first    []*version       // what it was started with
+	versions []*version       // what it has been handed of release, in the order of its descriptors
 	held     []*version       // older ones that it may still map
 	takers   []*taker         // processes of it that take new versions themselves
-	declined string           // why one of its processes may not
+	declined []string         // why processes of it may not, as far as it was logged
 	spawned  time.Time
 	stopProb context.CancelFunc // ends its probe
 	notReady string             // what the probe saw last when it was cancelled
@@ -63,7 +64,7 @@ func (l *loop) about(id fleet.ID) *slog.Logger {
 
 // spawn starts a worker. What fails before there is a process is news for the fleet, like all that follows.
 func (l *loop) spawn(id fleet.ID, from *release) {
-	w := &worker{id: id, notified: make(chan struct{}), release: from, versions: from.versions, spawned: time.Now()}
+	w := &worker{id: id, notified: make(chan struct{}), release: from, first: from.versions, versions: from.versions, spawned: time.Now()}
 	w.limits = recycle.New(from.policy(), l.random, l.now())
 	l.workers[id] = w
 	if err := l.sockets.Listen(id.Slot); err != nil {
@@ -335,9 +336,8 @@ func (l *loop) heard(w *worker, m ready.Message) {
 	for _, r := range m.Registrations {
 		l.register(w, r)
 	}
-	if m.Declined != "" && m.Declined != w.declined { // once: it may go on and on
-		w.declined = m.Declined
-		l.about(w.id).Warn("a process cannot take new versions itself", "pid", m.PID, "error", m.Declined)
+	if m.Declined != "" {
+		l.decline(w, m.PID, m.Declined)
 	}
 	if m.Ready {
 		select {

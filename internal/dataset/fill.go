@@ -83,7 +83,7 @@ func (j *job) write(ctx context.Context) (w *shm.Writer, err error) {
 }
 
 func (j *job) fromFile(ctx context.Context, f *file) (w *shm.Writer, err error) {
-	j.tell(0, true)
+	j.tell(0)
 	hashed := io.ReaderAt(f)
 	if j.meta.Rewrite {
 		w, err = j.rewrite(ctx, f, f.Size())
@@ -107,7 +107,7 @@ func (j *job) fromFile(ctx context.Context, f *file) (w *shm.Writer, err error) 
 	if err == nil {
 		j.meta, err = j.Options.inspect(w, w.Size())
 	}
-	j.tell(f.Size(), err == nil)
+	j.tell(f.Size())
 	return w, err
 }
 
@@ -120,7 +120,7 @@ func (j *job) copy(ctx context.Context, f *file) (*shm.Writer, error) {
 	return w, w.Fill(ctx, f.f, f.offset, f.Size(), shm.FillOptions{Progress: func(done int64) {
 		j.account.wrote(done)
 		j.loaded = done
-		j.tell(done, false)
+		j.tell(done)
 	}})
 }
 
@@ -143,7 +143,7 @@ func (j *job) fromStream(ctx context.Context, s *stream) (w *shm.Writer, err err
 			return w, err
 		}
 	}
-	j.tell(s.raw.n.Load(), true)
+	j.tell(s.raw.n.Load())
 	if err := j.pour(w, s); err != nil {
 		return w, s.why(err)
 	}
@@ -164,7 +164,7 @@ func (j *job) fromStream(ctx context.Context, s *stream) (w *shm.Writer, err err
 	if j.meta.Rewrite {
 		w, err = j.replace(ctx, w)
 	}
-	j.tell(s.raw.n.Load(), err == nil)
+	j.tell(s.raw.n.Load())
 	return w, err
 }
 
@@ -177,7 +177,7 @@ func (j *job) create() (*shm.Writer, error) {
 func (j *job) pour(w *shm.Writer, s *stream) error {
 	p := &poured{Reader: s.Reader, told: func(n int64) {
 		j.loaded = n
-		j.tell(s.raw.n.Load(), false)
+		j.tell(s.raw.n.Load())
 	}}
 	if _, err := w.ReadFrom(p); p.err == nil {
 		return err

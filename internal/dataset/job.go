@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 
 	"github.com/preforkd/preforkd/internal/codec"
 	"github.com/preforkd/preforkd/internal/dataset/remote"
@@ -28,11 +27,9 @@ type job struct {
 	unchanged bool // the server says so
 	rewritten bool // the content is not what came
 
-	progress   func(Progress)
-	read       int64 // bytes of the source so far
-	loaded     int64 // bytes of content so far
-	toldLoaded int64 // when it was told last
-	told       time.Time
+	progress func(Progress)
+	read     int64 // bytes of the source so far
+	loaded   int64 // bytes of content so far
 }
 
 // prepare opens every source and checks all that can be known without loading. It closes what it opened if it fails; the first
@@ -176,14 +173,13 @@ func (j *job) file() *file {
 	return f
 }
 
-// tell tells how far the load has come, not too often unless it must.
-func (j *job) tell(read int64, must bool) {
+// tell tells how far the load has come, each time: the source may fall silent for minutes at the next read, and what has come
+// until then is to be seen.
+func (j *job) tell(read int64) {
 	j.read = read
-	now := time.Now()
-	if j.progress == nil || !must && j.loaded-j.toldLoaded < progressStep && now.Sub(j.told) < progressEvery {
+	if j.progress == nil {
 		return
 	}
-	j.told, j.toldLoaded = now, j.loaded
 	p := Progress{Loaded: j.loaded, Size: -1, Read: read, Total: j.total(), Codec: j.kind}
 	if j.sure {
 		p.Size = j.size

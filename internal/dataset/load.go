@@ -20,12 +20,6 @@ import (
 	"github.com/preforkd/preforkd/shm"
 )
 
-// Progress is told after so many bytes or so much time, whichever comes first.
-const (
-	progressStep  = 4 << 20
-	progressEvery = 50 * time.Millisecond
-)
-
 // Progress is how far a load has come, in bytes.
 type Progress struct {
 	Loaded, Size int64      // of content; Size is -1 while it is not known
@@ -47,7 +41,7 @@ type Loader struct {
 	// OnLoaded, if set, is called for each dataset when it is complete, from several goroutines at once. Another one's
 	// failure may still undo the load.
 	OnLoaded func(*Loaded)
-	// OnProgress, if set, is called now and then, and at the beginning and the end of each load. It is called from several
+	// OnProgress, if set, is called at the beginning and the end of each load and whenever bytes have come. It is called from several
 	// goroutines at once, never so for one name, and holds up the load while it runs.
 	OnProgress func(name string, p Progress)
 }

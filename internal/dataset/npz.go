@@ -22,7 +22,7 @@ func (j *job) rewrite(ctx context.Context, r io.ReaderAt, size int64) (*shm.Writ
 	j.rewritten = true
 	watched := &watchedReaderAt{ctx: ctx, r: r, told: func(read int64) {
 		j.loaded = w.Size()
-		j.tell(min(read, size), false)
+		j.tell(min(read, size))
 	}}
 	if err = format.RewriteNpz(w, watched, size); err == nil {
 		j.loaded = w.Size()

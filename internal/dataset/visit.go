@@ -12,16 +12,18 @@ import (
 	"errors"
 	"hash"
 
+	"github.com/preforkd/preforkd/internal/codec"
 	"github.com/preforkd/preforkd/internal/format"
 )
 
 func (j *job) visit(ctx context.Context) (_ *Loaded, err error) {
 	d := j.direct
 	loaded := &Loaded{
-		Spec: j.Spec, Meta: format.Meta{Format: format.Raw}, DirectPath: d.path, Identity: d.identity,
+		Spec: j.Spec, Meta: format.Meta{Format: format.Raw}, DirectPath: d.path, Ext: j.ext("", codec.None, false),
+		Identity:   d.identity,
 		SourceSize: d.size, size: d.size, made: j.making, direct: d,
 	}
-	j.tell(0, true)
+	j.tell(0)
 	if err := j.preread(ctx); err != nil {
 		return nil, err
 	}
@@ -40,7 +42,7 @@ func (j *job) visit(ctx context.Context) (_ *Loaded, err error) {
 	}
 	d.measure()
 	j.loaded = d.size
-	j.tell(d.size, true)
+	j.tell(d.size)
 	return loaded, nil
 }
 
@@ -65,7 +67,7 @@ func (j *job) preread(ctx context.Context) error {
 			sum.Write(block)
 		}
 		j.loaded += int64(len(block))
-		j.tell(j.loaded, false)
+		j.tell(j.loaded)
 	})
 	if err != nil || sum == nil {
 		return err

@@ -72,8 +72,12 @@ func open(f *os.File) (*net.UnixConn, error) {
 		return nil, err
 	}
 	conn, err := net.FileConn(f)
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err != nil {
+		go f.Close() // then it is the last one, too
 		return nil, err
+	}
+	if err = f.Close(); err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
 	return conn.(*net.UnixConn), nil
 }

@@ -25,7 +25,7 @@ const benchSize = 320 << 20
 // best rate of each, their ratio, and how much content a second of CPU gives, which other programs disturb less. Run it
 // with -benchtime 5x.
 func BenchmarkDecode(b *testing.B) {
-	dir, err := os.MkdirTemp("/dev/shm", "codec")
+	dir, err := os.MkdirTemp("/dev/shm", "codec") //nolint:usetesting // TempDir is on a disk
 	if err != nil {
 		b.Skipf("no tmpfs: %v", err)
 	}

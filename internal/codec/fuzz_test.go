@@ -6,6 +6,7 @@ package codec
 import (
 	"bytes"
 	"compress/flate"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -60,7 +61,7 @@ func FuzzDetectAndDecode(f *testing.F) {
 			t.Fatal(err)
 		}
 		_, err = io.CopyN(io.Discard, r, fuzzOutput)
-		if _, again := r.Read(make([]byte, 1)); err != nil && again != err {
+		if _, again := r.Read(make([]byte, 1)); err != nil && !errors.Is(again, err) {
 			t.Errorf("Read: %v, and once more: %v", err, again)
 		}
 		if err := r.Close(); err != nil {
@@ -114,6 +115,15 @@ func FuzzInflate(f *testing.F) {
 			f.Add(b.Bytes())
 		}
 	}
+	for _, stream := range []string{
+		"\x03\x00",             // fixed codes, nothing in it
+		"\x03\x02\x00",         // a match before there is anything
+		"\x01\x00\x00\xff\xff", // stored, nothing in it
+		"\x01\x00\x00\x00\x00", // stored, sizes that do not agree
+		"\x07",                 // no such block
+	} {
+		f.Add([]byte(stream))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		in := bytes.NewReader(data) // an io.ByteReader: flate reads no byte too many
 		std := flate.NewReader(in)
@@ -122,7 +132,7 @@ func FuzzInflate(f *testing.F) {
 			return
 		}
 		got, rest, err := inflate(data)
-		if err == errNoEnd { // which flate finds when it gets there, as the end of its input
+		if errors.Is(err, errNoEnd) { // which flate finds when it gets there, as the end of its input
 			if wantErr == nil {
 				t.Fatal("a block without a code for its end was inflated")
 			}

@@ -80,7 +80,7 @@ func (g *gunzip) inflate(src *source) {
 		return g.block()
 	}
 	err := m.run(g.block)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		g.full <- piece{block: m.out, data: m.out[m.sent:m.fill]}
 	}
 	g.full <- piece{err: err}
@@ -141,44 +141,43 @@ func (m *members) run(first func() (*block, error)) error {
 
 // another reads the next member's header. Behind the last member may be zeros, as on tapes.
 func (m *members) another(first bool) (bool, error) {
-	var head [10]byte
 	for zeros := false; ; zeros = true {
 		if err := m.ready(); err != nil {
 			return false, err
 		}
-		if !first && m.eof && m.left() <= 0 {
+		switch {
+		case first:
+			return true, m.header(errHeader)
+		case m.eof && m.left() <= 0:
 			return false, nil
-		}
-		if err := m.bytes(head[:1]); err != nil {
-			return false, err
-		}
-		if head[0] != 0 || first {
-			if zeros {
-				return false, errTrailing
-			}
-			break
+		case m.bits&0xff == 0:
+			m.drop(8)
+		case zeros:
+			return false, errTrailing
+		default:
+			return true, m.header(errTrailing)
 		}
 	}
-	bad := errHeader
-	if !first {
-		bad = errTrailing
-	}
-	if head[0] != gzipMagic[0] {
-		return false, bad
-	}
-	if err := m.bytes(head[1:2]); err != nil {
-		return false, err
-	}
-	if head[1] != gzipMagic[1] {
-		return false, bad
+}
+
+// header reads a member's first ten bytes, and what else they announce. Without the magic: other.
+func (m *members) header(other error) error {
+	var head [10]byte
+	for i := range len(gzipMagic) - 1 { // byte by byte: what is no gzip is not called truncated
+		if err := m.bytes(head[i : i+1]); err != nil {
+			return err
+		}
+		if head[i] != gzipMagic[i] {
+			return other
+		}
 	}
 	if err := m.bytes(head[2:]); err != nil {
-		return false, err
+		return err
 	}
 	if head[2] != gzipMagic[2] || head[3] >= 1<<5 {
-		return false, errHeader
+		return errHeader
 	}
-	return true, m.options(head[:])
+	return m.options(head[:])
 }
 
 // options reads what a header may have beside its first ten bytes.

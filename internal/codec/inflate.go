@@ -64,7 +64,7 @@ func (z *inflater) more() error {
 	n := copy(rest[:], z.in[z.pos:])
 	c, err := z.src.next()
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		clear(z.room[copy(z.room[:], rest[:n]):])
 		z.in, z.end, z.eof = z.room[:n+chunkFront], n, true
 	case err != nil:
@@ -106,9 +106,14 @@ func (z *inflater) take(n uint) (uint32, error) {
 		}
 	}
 	v := uint32(z.bits & (1<<n - 1))
+	z.drop(n)
+	return v, nil
+}
+
+// drop takes n bits that are there.
+func (z *inflater) drop(n uint) {
 	z.bits >>= n
 	z.nbits -= n
-	return v, nil
 }
 
 // left is how many bytes of the source, as far as it was read, are still to be used. Negative: zeros behind its end were.
@@ -308,7 +313,7 @@ func (z *inflater) coded() error {
 			fill = to
 		}
 		z.pos, z.fill, z.bits, z.nbits = pos, fill, bits, nbits
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -11,6 +11,9 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
+// inFlight is how many blocks are decoded at a time.
+const inFlight = 4
+
 func openLZ4(src *source) (io.Reader, func(), error) {
 	_, begun, err := skipFrames(src)
 	if err != nil {

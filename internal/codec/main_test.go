@@ -22,22 +22,22 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // contents are what is packed: nothing, little, what packs badly, well, and with matches that overlap themselves.
 func contents() map[string][]byte {
 	random := rand.New(rand.NewPCG(1, 2))
-	noise := make([]byte, 1<<20+200_000)
+	noise := make([]byte, 1<<20+50_000)
 	for i := range noise {
 		noise[i] = byte(random.Uint32())
 	}
 	var table, periods bytes.Buffer
-	for i := 0; table.Len() < 700_000; i++ {
+	for i := 0; table.Len() < 600_000; i++ {
 		fmt.Fprintf(&table, "%d\t%.2f\tword%d\n", i, random.NormFloat64(), random.IntN(1000)*random.IntN(1000))
 	}
-	for i := 0; periods.Len() < 700_000; i++ {
+	for i := 0; periods.Len() < 600_000; i++ {
 		periods.Write(bytes.Repeat(noise[i:i+1+i%17], 1+random.IntN(400)))
 	}
 	return map[string][]byte{
 		"nothing": {},
 		"a byte":  {'x'},
 		"a line":  []byte("a line of text\n"),
-		"zeros":   make([]byte, 2<<20),
+		"zeros":   make([]byte, 1_300_000),
 		"noise":   noise,
 		"table":   table.Bytes(),
 		"periods": periods.Bytes(),
@@ -54,18 +54,15 @@ func packers() []packer {
 	return []packer{
 		{Gzip, "gzip -1"},
 		{Gzip, "gzip"},
-		{Gzip, "gzip -9"},
 		{Gzip, "pigz"},
 		{Gzip, "pigz -i -b 32"},
 		{Zstd, "zstd -1"},
-		{Zstd, "zstd -12"},
+		{Zstd, "zstd -9"},
 		{Zstd, "zstd --no-check"},
 		{Zstd, "zstd --fast=5 --long=24"},
 		{Zstd, "pzstd"},
 		{XZ, "xz -0"},
 		{XZ, "xz -1 -T2 --block-size=300KiB"},
-		{XZ, "xz -0 --check=crc32"},
-		{XZ, "xz -0 --check=sha256"},
 		{LZ4, "lz4"},
 		{LZ4, "lz4 -9"},
 		{LZ4, "lz4 -BD -B4"},

@@ -77,9 +77,11 @@ func (r *reader) judge(err error) error {
 	switch failure := r.src.failure(); {
 	case failure != nil:
 		return failure // whatever the decoder made of it
-	case err == io.EOF && r.src.taken == 0, errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, errClosed):
+		return err // the decoder met Close before the source did
+	case errors.Is(err, io.EOF) && r.src.taken == 0, errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("the %s data is truncated: %w", r.kind, io.ErrUnexpectedEOF)
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return io.EOF
 	default:
 		return fmt.Errorf("the %s data is damaged: %v", r.kind, err)

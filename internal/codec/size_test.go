@@ -11,7 +11,7 @@ import (
 )
 
 func TestDecodedSizeIsKnownWhereTheContainerStatesIt(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "content")
+	path, contents := filepath.Join(t.TempDir(), "content"), contents()
 	for _, c := range []struct {
 		packer packer // packs the file, not its standard input
 		ok     bool
@@ -28,7 +28,8 @@ func TestDecodedSizeIsKnownWhereTheContainerStatesIt(t *testing.T) {
 		{packer{LZ4, "lz4"}, false},
 		{packer{LZ4, "lz4 -l"}, false},
 	} {
-		for name, content := range contents() {
+		for _, name := range []string{"nothing", "a byte", "table", "zeros"} {
+			content := contents[name]
 			t.Run(c.packer.command+"/"+name, func(t *testing.T) {
 				if err := os.WriteFile(path, content, 0o600); err != nil {
 					t.Fatal(err)

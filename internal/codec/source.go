@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	chunkSize  = 1 << 20 // what one Read of the source is asked for
-	chunkCount = 4       // chunks in flight
-	chunkFront = 64      // room before the data, for what the inflater has left of the chunk before
+	chunkSize  = 1 << 20  // what one Read of the source is asked for
+	firstChunk = 64 << 10 // the same for one of the chunks: small sources need no more
+	chunkCount = 4        // chunks in flight
+	chunkFront = 64       // room before the data, for what the inflater has left of the chunk before
 )
 
 // errClosed is what everything that waits gets after Close.
@@ -46,7 +47,7 @@ func newSource(r io.Reader) *source {
 		stopped: make(chan struct{}),
 	}
 	for range chunkCount {
-		s.free <- nil // allocated when first used: a small source needs one
+		s.free <- nil // allocated when first used
 	}
 	go s.pump(r)
 	return s
@@ -56,6 +57,7 @@ func newSource(r io.Reader) *source {
 // want of free chunks block it.
 func (s *source) pump(r io.Reader) {
 	defer close(s.full)
+	size := firstChunk
 	for empty := 0; empty < 100; {
 		var buf []byte
 		select {
@@ -64,9 +66,10 @@ func (s *source) pump(r io.Reader) {
 		case buf = <-s.free:
 		}
 		if buf == nil {
-			buf = make([]byte, chunkFront+chunkSize)
+			buf = make([]byte, chunkFront+size)
+			size = chunkSize
 		}
-		n, err := r.Read(buf[chunkFront : chunkFront+chunkSize])
+		n, err := r.Read(buf[chunkFront:])
 		if n > 0 || err != nil {
 			empty = 0
 			s.full <- chunk{buf, n, err}
@@ -100,8 +103,10 @@ func (s *source) next() (chunk, error) {
 	select {
 	case <-s.stopped:
 		s.err = errClosed
-	case s.now = <-s.full:
-		s.err = s.now.err
+	case c, ok := <-s.full:
+		if s.now, s.err = c, c.err; !ok {
+			s.err = errClosed // the pump saw the stop first
+		}
 	}
 	if s.now.n == 0 {
 		return chunk{}, s.err
@@ -127,7 +132,7 @@ func (s *source) Read(p []byte) (int, error) {
 // failure is the error of the source itself, nil if it has not ended yet or ended well. It may be asked for when no
 // other goroutine reads.
 func (s *source) failure() error {
-	if s.err == io.EOF {
+	if s.err == io.EOF { //nolint:errorlint // what wraps it is a failure
 		return nil
 	}
 	return s.err
@@ -135,3 +140,9 @@ func (s *source) failure() error {
 
 // stop ends all waiting; once.
 func (s *source) stop() { close(s.stopped) }
+
+// wait waits for the goroutine to end, which r's next Read brings about after a stop.
+func (s *source) wait() {
+	for range s.full {
+	}
+}

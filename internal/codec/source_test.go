@@ -6,6 +6,7 @@ package codec
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 	"testing/iotest"
@@ -19,10 +20,10 @@ func TestErrorsOfTheSourceComeOut(t *testing.T) {
 	for _, p := range packers() {
 		t.Run(p.command, func(t *testing.T) {
 			packed := p.pack(t, content)
-			for _, failure := range []error{errors.New("the disk is gone"), io.ErrUnexpectedEOF} {
+			for _, failure := range []error{errors.New("the disk is gone"), io.ErrUnexpectedEOF, fmt.Errorf("cut off: %w", io.EOF)} {
 				for _, n := range []int{0, 1, 5, 13, len(packed) / 2, len(packed) - 1, len(packed)} {
 					r := io.MultiReader(bytes.NewReader(packed[:n]), iotest.ErrReader(failure))
-					if _, err := unpack(p.kind, r); err != failure {
+					if _, err := unpack(p.kind, r); !errors.Is(err, failure) || err.Error() != failure.Error() {
 						t.Errorf("after %d of %d bytes: %v, want %v", n, len(packed), err, failure)
 					}
 				}
@@ -33,7 +34,7 @@ func TestErrorsOfTheSourceComeOut(t *testing.T) {
 
 func TestASourceThatGivesNothingEnds(t *testing.T) {
 	for _, kind := range []Kind{Gzip, Zstd, XZ, LZ4} {
-		if _, err := unpack(kind, readerFunc(func([]byte) (int, error) { return 0, nil })); err != io.ErrNoProgress {
+		if _, err := unpack(kind, readerFunc(func([]byte) (int, error) { return 0, nil })); !errors.Is(err, io.ErrNoProgress) {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}
@@ -69,6 +70,26 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A decoder that is stopped while it waits for the caller has nothing of it from the source.
+func TestCloseIsNoDamage(t *testing.T) {
+	r := &reader{kind: Gzip, src: newSource(bytes.NewReader(nil))}
+	if err := r.judge(errClosed); !errors.Is(err, errClosed) || err.Error() != errClosed.Error() {
+		t.Errorf("%v", err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The pump ends because of a stop while somebody waits for its next chunk: that is a stop too.
+func TestAStopIsToldByWhoeverSeesItFirst(t *testing.T) {
+	s := &source{full: make(chan chunk), stopped: make(chan struct{})}
+	close(s.full)
+	if n, err := s.Read(make([]byte, 1)); n != 0 || !errors.Is(err, errClosed) {
+		t.Errorf("%d, %v", n, err)
 	}
 }
 

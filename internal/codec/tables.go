@@ -89,8 +89,7 @@ func (z *inflater) readLengths(lengths []uint8) error {
 		if entry&entrySpecial != 0 {
 			return errSymbol
 		}
-		z.bits >>= entry & entryExtraMask
-		z.nbits -= uint(entry & entryExtraMask)
+		z.drop(uint(entry & entryExtraMask))
 		symbol := uint8(entry >> 16)
 		if symbol < 16 {
 			lengths[i] = symbol

@@ -6,6 +6,7 @@
 package codec
 
 import (
+	"errors"
 	"io"
 
 	"github.com/ulikunitz/xz"
@@ -31,7 +32,7 @@ type xzInput struct {
 // Read implements io.Reader.
 func (in *xzInput) Read(p []byte) (int, error) {
 	n, err := in.src.Read(p)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		in.ends++
 	}
 	return n, err
@@ -47,7 +48,7 @@ type xzReader struct {
 // Read implements io.Reader.
 func (r *xzReader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
-	if err == io.EOF && r.in.ends > 1 {
+	if errors.Is(err, io.EOF) && r.in.ends > 1 {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err

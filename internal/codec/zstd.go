@@ -8,7 +8,9 @@ package codec
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
+	"runtime"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -17,10 +19,16 @@ import (
 // as much as the content fills.
 const maxWindow = 1 << 31
 
-// inFlight is how many blocks are decoded ahead: four are faster than two on two cores, and no slower on one.
-const inFlight = 4
+// manyCPUs is from when on a zstd stream is decoded by several goroutines. With CPUs to spare the library's three stages
+// are a third faster than one; with two CPUs that others use too, they are a quarter slower than the program, and one
+// stage with the caller beside it is as fast as the program.
+const manyCPUs = 4
 
 func openZstd(src *source) (io.Reader, func(), error) {
+	return zstdReader(src, runtime.GOMAXPROCS(0) >= manyCPUs)
+}
+
+func zstdReader(src *source, stages bool) (io.Reader, func(), error) {
 	kind, begun, err := skipFrames(src)
 	if err != nil {
 		return nil, nil, err
@@ -28,11 +36,36 @@ func openZstd(src *source) (io.Reader, func(), error) {
 	if kind == LZ4 { // behind skippable frames, which zstd has too
 		return lz4Reader(begun, src)
 	}
-	d, err := zstd.NewReader(begun, zstd.WithDecoderConcurrency(inFlight), zstd.WithDecoderMaxWindow(maxWindow))
+	options := []zstd.DOption{zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow)}
+	if stages {
+		options[0] = zstd.WithDecoderConcurrency(inFlight)
+	}
+	d, err := zstd.NewReader(begun, options...)
 	if err != nil {
 		return nil, nil, err
 	}
-	return d, d.Close, nil
+	if stages {
+		return d, d.Close, nil
+	}
+	ahead := newSource(filler{d})
+	return ahead, func() {
+		ahead.stop()
+		ahead.wait()
+		d.Close()
+	}, nil
+}
+
+// filler makes of the library's blocks of 128 KiB fewer, larger ones.
+type filler struct{ r io.Reader }
+
+// Read implements io.Reader.
+func (f filler) Read(p []byte) (n int, err error) {
+	for p = p[:min(len(p), blockSize)]; n < len(p) && err == nil; {
+		var k int
+		k, err = f.r.Read(p[n:])
+		n += k
+	}
+	return n, err
 }
 
 // skipFrames goes to the first frame that is not skippable, and says by its magic what it is of. In begun is the magic
@@ -41,7 +74,7 @@ func skipFrames(src *source) (kind Kind, begun io.Reader, err error) {
 	var head [8]byte
 	for {
 		n, err := io.ReadFull(src, head[:4])
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return None, src, nil
 		}
 		if err != nil && err != io.ErrUnexpectedEOF {
@@ -61,7 +94,7 @@ func skipFrames(src *source) (kind Kind, begun io.Reader, err error) {
 
 // noEOF is for an end in the middle.
 func noEOF(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -9,6 +9,7 @@ package shm
 import (
 	"errors"
 	"io"
+	"math"
 	"os"
 	"sync"
 
@@ -29,6 +30,7 @@ type body struct {
 	view   window // of the stream
 	seen   []byte // what it shows
 	at     int64  // from where
+	buffer []byte // of readFrom, for what is not read into a window
 
 	mu      sync.Mutex
 	grow    func(int64) error
@@ -75,11 +77,10 @@ func (b *body) cleanUp(err error) error {
 func (b *body) store(p []byte) (done int, err error) {
 	for done < len(p) && err == nil {
 		var n int
-		var room []byte
-		if room, err = b.room(); room != nil {
+		if room := b.room(); room != nil {
 			n = copy(room, p[done:])
 			b.size += int64(n)
-		} else if err == nil {
+		} else {
 			n, err = b.put(p[done:min(int64(len(p)), int64(done)+b.left())])
 		}
 		done += n
@@ -89,22 +90,21 @@ func (b *body) store(p []byte) (done int, err error) {
 
 // readFrom appends what r gives: read straight into huge pages, where there are, or written from a buffer.
 func (b *body) readFrom(r io.Reader) (done int64, err error) {
-	var buffer []byte
 	for idle := 0; err == nil; {
 		// The first bytes of a block are read before it is made, so that no memory is taken for what does not come.
 		var room []byte
 		if b.size < b.made {
-			room, _ = b.room()
+			room = b.room()
 		}
 		var n int
 		if room != nil {
 			n, err = r.Read(room)
 			b.size += int64(n)
 		} else {
-			if buffer == nil {
-				buffer = make([]byte, bufferSize)
+			if b.buffer == nil {
+				b.buffer = make([]byte, bufferSize)
 			}
-			piece := buffer[:min(bufferSize, b.left())]
+			piece := b.buffer[:min(bufferSize, b.left())]
 			if b.size == blockDown(b.size) && b.size > 0 {
 				piece = piece[:os.Getpagesize()]
 			}
@@ -132,47 +132,55 @@ func (b *body) left() int64 { return blockDown(b.size) + block - b.size }
 
 // room is the mapped rest of the huge page in which the next byte lies; it is made if it is time for one. nil: write
 // instead, at most up to the end of the block. The first block is always written: most streams that end there are
-// much smaller.
-func (b *body) room() ([]byte, error) {
+// much smaller. So is one that would be beyond what may be taken, of which the stream may need only a part.
+func (b *body) room() []byte {
 	if off, _ := b.huge.state(); b.size >= b.made {
 		if off || b.size == 0 || b.left() != block || b.size == b.missed {
-			return nil, nil
+			return nil
 		}
-		if err := b.admit(b.size + block); err != nil {
-			return nil, err
+		b.missed = b.size
+		length := min(windowSize, blockDown(fileLimit()-b.size))
+		if length < block || b.admit(b.size+block) != nil {
+			return nil
 		}
-		made := false
-		if err := b.look(); err != nil {
+		if err := b.look(length); err != nil {
 			b.huge.count(err)
-		} else {
-			made = b.huge.empty(b.file, b.seen[b.size-b.at:][:block], b.size)
+			return nil
 		}
-		if !made {
-			b.missed = b.size
-			return nil, nil
+		if !b.huge.empty(b.file, b.seen[b.size-b.at:][:block], b.size) {
+			return nil
 		}
-		b.made = b.size + block
+		b.missed, b.made = -1, b.size+block
 	}
 	if b.seen == nil {
-		return nil, nil
-	}
-	return b.seen[b.size-b.at : b.made-b.at], nil
-}
-
-// look moves the stream's window to where the next block will be, if it does not show it yet.
-func (b *body) look() (err error) {
-	if b.seen != nil && b.size < b.at+windowSize {
 		return nil
 	}
-	if err = b.file.Truncate(b.size + windowSize); err != nil {
+	return b.seen[b.size-b.at : b.made-b.at]
+}
+
+// look moves the stream's window, of this length, to where the next block will be, if it does not show it yet.
+func (b *body) look(length int64) (err error) {
+	if b.seen != nil && b.size < b.at+int64(len(b.seen)) {
+		return nil
+	}
+	if err = b.file.Truncate(b.size + length); err != nil {
 		return err
 	}
-	if b.seen, err = b.view.show(b.file, b.size, windowSize, unix.PROT_READ|unix.PROT_WRITE); err != nil {
+	if b.seen, err = b.view.show(b.file, b.size, length, unix.PROT_READ|unix.PROT_WRITE); err != nil {
 		return err
 	}
 	b.at = b.size
 	b.huge.advise(b.seen)
 	return nil
+}
+
+// fileLimit is the largest size that a segment may have: for the kernel it is a file.
+func fileLimit() int64 {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_FSIZE, &limit) != nil {
+		return math.MaxInt64
+	}
+	return int64(min(limit.Cur, math.MaxInt64))
 }
 
 // put writes p, which does not go beyond the block; when that is complete it is made huge.

@@ -6,6 +6,7 @@ package shm
 // Keeping data in RAM: a mapping with mlock, which swapping and reclaim leave alone as long as it lives.
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -15,9 +16,9 @@ import (
 type Lock struct{ view window }
 
 // Lock keeps the whole segment in RAM. It counts against RLIMIT_MEMLOCK of this process, and outlives Close of the
-// Segment.
-func (s *Segment) Lock() (*Lock, error) {
-	l, err := lock(s.file, s.id.size)
+// Segment. ctx is looked at every 64 MiB.
+func (s *Segment) Lock(ctx context.Context) (*Lock, error) {
+	l, err := lock(ctx, s.file, s.id.size)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock segment %q in memory: %w", s.name, err)
 	}
@@ -25,8 +26,8 @@ func (s *Segment) Lock() (*Lock, error) {
 }
 
 // LockFile reads a regular file into the page cache and keeps it there, as long as the file has its present size. The
-// file may be closed then.
-func LockFile(file *os.File) (*Lock, error) {
+// file may be closed then. ctx is looked at every 64 MiB.
+func LockFile(ctx context.Context, file *os.File) (*Lock, error) {
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = errors.New("it is no regular file")
@@ -36,7 +37,7 @@ func LockFile(file *os.File) (*Lock, error) {
 	}
 	var l *Lock
 	if err == nil {
-		l, err = lock(file, info.Size())
+		l, err = lock(ctx, file, info.Size())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock %s in memory: %w", file.Name(), err)

@@ -23,7 +23,7 @@ func TestLockKeepsASegmentInMemory(t *testing.T) {
 		const size = 5<<20 + 1
 		s := sealed(t, noise(size))
 		before := statusKiB(t, "VmLck")
-		l, err := s.Lock()
+		l, err := s.Lock(t.Context())
 		if errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EPERM) {
 			t.Skip(err)
 		}
@@ -47,7 +47,7 @@ func TestLockKeepsASegmentInMemory(t *testing.T) {
 
 func TestLockFileBringsAFileIntoMemory(t *testing.T) {
 	f := onDisk(t, noise(3<<20+1))
-	l, err := LockFile(f)
+	l, err := LockFile(t.Context(), f)
 	if errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EPERM) {
 		t.Skip(err)
 	}
@@ -70,10 +70,10 @@ func TestLockFileRefusesWhatItCannotLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dir.Close()
-	if _, err := LockFile(dir); err == nil || !strings.HasSuffix(err.Error(), "in memory: it is no regular file") {
+	if _, err := LockFile(t.Context(), dir); err == nil || !strings.HasSuffix(err.Error(), "in memory: it is no regular file") {
 		t.Errorf("directory: %v", err)
 	}
-	if _, err := LockFile(file(t, nil)); err == nil || !strings.HasSuffix(err.Error(), "in memory: it is empty") {
+	if _, err := LockFile(t.Context(), file(t, nil)); err == nil || !strings.HasSuffix(err.Error(), "in memory: it is empty") {
 		t.Errorf("empty file: %v", err)
 	}
 }
@@ -107,9 +107,68 @@ func helpLock() error {
 	if err != nil {
 		return err
 	}
-	_, err = s.Lock()
+	_, err = s.Lock(context.Background())
 	fmt.Print(err)
 	return noMapping()
+}
+
+func TestLockingEndsWithItsContext(t *testing.T) {
+	stop := errors.New("stop")
+	s := sealed(t, make([]byte, lockStep+1))
+	before := statusKiB(t, "VmLck")
+	ctx := &brief{Context: t.Context(), looks: 1, cause: stop}
+	if _, err := s.Lock(ctx); !errors.Is(err, stop) {
+		if errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EPERM) {
+			t.Skip(err)
+		}
+		t.Error(err)
+	}
+	if got := statusKiB(t, "VmLck"); got != before {
+		t.Errorf("%d KiB are still locked", got-before)
+	}
+	ctx = &brief{Context: t.Context(), cause: stop}
+	if _, err := LockFile(ctx, onDisk(t, noise(1))); !errors.Is(err, stop) {
+		t.Error(err)
+	}
+}
+
+// brief is a context that is done after so many looks at it.
+type brief struct {
+	context.Context
+	looks int
+	cause error
+}
+
+func (b *brief) Err() error {
+	if b.looks--; b.looks >= 0 {
+		return nil
+	}
+	return b.cause
+}
+
+// The limit is not to blame where all of it would fit.
+func TestLockBlamesTheLimitOnlyWhereItIsTooLow(t *testing.T) {
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &old); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &old) })
+	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: min(old.Max, 1<<20), Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		err  error
+		size int64
+		want string
+	}{
+		{unix.ENOMEM, 2 << 20, "2048 KiB are needed and RLIMIT_MEMLOCK is 1024 KiB"},
+		{unix.ENOMEM, 4096, "memory is short, or the file has become shorter"},
+		{unix.EAGAIN, 2 << 20, "memory is short: stop what else uses it"},
+	} {
+		if err := explainLock(c.err, c.size, c.size); !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v for %d bytes: %v", c.err, c.size, err)
+		}
+	}
 }
 
 // noMapping fails while this process maps a memfd.

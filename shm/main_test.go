@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 		"fault":       helpFault,
 		"lock":        helpLock,
 		"no-huge":     helpNoHuge,
+		"file-size":   helpFileSize,
 	}[name]
 	if helper == nil {
 		helper = func() error { return fmt.Errorf("there is no helper %q", name) }

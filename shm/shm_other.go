@@ -21,7 +21,8 @@ func identify(*os.File) (identity, error)       { return identity{}, ErrUnsuppor
 func allocated(*os.File) (int64, error)         { return 0, ErrUnsupported }
 func mapShared(*os.File, int64) ([]byte, error) { return nil, ErrUnsupported }
 func unmap([]byte) error                        { return ErrUnsupported }
-func lock(*os.File, int64) (*Lock, error)       { return nil, ErrUnsupported }
+
+func lock(context.Context, *os.File, int64) (*Lock, error) { return nil, ErrUnsupported }
 
 type body struct {
 	file *os.File

@@ -156,6 +156,77 @@ type silent struct{}
 
 func (silent) Read([]byte) (int, error) { return 0, nil }
 
+// The last block may need only a part of a huge page: what is refused as one is asked for in small pages.
+func TestAStreamUsesItsMemoryToTheLastPage(t *testing.T) {
+	const size = 3*block + 5
+	data := noise(size)
+	for name, take := range map[string]func(w *Writer) error{
+		"ReadFrom": func(w *Writer) error { return second(w.ReadFrom(bytes.NewReader(data))) },
+		"Write":    func(w *Writer) error { return second(w.Write(data)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			left := pages(size)
+			w := empty(t, Options{Grow: func(n int64) error {
+				if n > left {
+					return errors.New("too much")
+				}
+				left -= n
+				return nil
+			}})
+			if err := take(w); err != nil {
+				t.Fatal(err)
+			}
+			checkSealed(t, w, data)
+		})
+	}
+}
+
+func TestAStreamStaysWithinTheLimitOfFileSizes(t *testing.T) {
+	needHuge(t)
+	out := run(t, child(t, "file-size", 0))
+	if want := fmt.Sprint(3 * block); out != want {
+		t.Errorf("%s bytes are in huge pages, want %s", out, want)
+	}
+}
+
+// helpFileSize streams as much as a file may have, and prints how much of it is in huge pages.
+func helpFileSize() error {
+	const size = 3*block + 5
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: size, Max: size}); err != nil {
+		return err
+	}
+	w, err := Create("test", Options{})
+	if err != nil {
+		return err
+	}
+	if _, err := w.ReadFrom(bytes.NewReader(noise(size))); err != nil {
+		return err
+	}
+	s, err := w.Seal()
+	if err != nil {
+		return err
+	}
+	if s.Size() != size || w.Note() != "" {
+		return fmt.Errorf("%d bytes, note %q", s.Size(), w.Note())
+	}
+	fmt.Print(s.Huge())
+	return nil
+}
+
+// An npz is rewritten piece by piece.
+func TestManySmallReadsMakeOneBuffer(t *testing.T) {
+	w := empty(t, Options{})
+	piece := noise(100)
+	grown := testing.AllocsPerRun(100, func() {
+		if _, err := w.ReadFrom(bytes.NewReader(piece)); err != nil {
+			t.Error(err)
+		}
+	})
+	if grown > 1 { // the reader
+		t.Errorf("%v allocations for each", grown)
+	}
+}
+
 func TestWithoutHugePagesEverythingIsWrittenAndTheNoteSaysWhy(t *testing.T) {
 	needHuge(t)
 	out := run(t, child(t, "no-huge", 0))

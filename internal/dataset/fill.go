@@ -45,7 +45,7 @@ func (l *Loader) fill(ctx context.Context, j *job) (*Loaded, error) {
 		return same, err
 	}
 	if j.lock {
-		lock, err := loaded.Segment.Lock()
+		lock, err := loaded.Segment.Lock(ctx)
 		if err != nil {
 			_ = loaded.Segment.Close()
 			return nil, err
@@ -135,7 +135,7 @@ func (j *job) fromStream(ctx context.Context, s *stream) (w *shm.Writer, err err
 		}
 	}()
 	if s.Reader == nil {
-		if err := s.begin(j.Options); err != nil {
+		if err := s.begin(j.Options, j.unpack); err != nil {
 			return w, s.why(err)
 		}
 		j.kind, j.meta = s.kind, s.meta
@@ -150,6 +150,8 @@ func (j *job) fromStream(ctx context.Context, s *stream) (w *shm.Writer, err err
 	if err := s.finish(); err != nil {
 		return w, err
 	}
+	s.close()
+	j.account.unpacked()
 	if j.Options.SHA256 != "" {
 		if err := j.Options.checkSum(s.sum()); err != nil {
 			return w, err

@@ -3,8 +3,8 @@
 
 package dataset
 
-// This file keeps a load within the memory that is free. Past a cgroup's limit the kernel kills, it returns no error; past
-// RLIMIT_FSIZE, which counts for segments too, it sends SIGXFSZ, and a Go program dies of that.
+// This file keeps a load within the memory that is free. Past a cgroup's limit the kernel kills, it returns no error.
+// RLIMIT_FSIZE counts for segments too; past it a write fails (EFBIG), after part of the load.
 
 import (
 	"fmt"
@@ -23,7 +23,8 @@ const (
 	pageIndex = 1.0025
 	// usableShare is the part of the free memory that datasets may take.
 	usableShare = 0.95
-	// streamStep is how far ahead of its bytes a stream asks for memory.
+	// streamStep is how far ahead of its bytes a stream asks for memory, where there is plenty: 64 times that. Where it is
+	// short, nobody shall hold what another one needs.
 	streamStep = 64 << 20
 )
 
@@ -74,8 +75,9 @@ func (b *budget) left() (left int64, by string, err error) {
 	return int64(usable)/page*page - b.written - b.promised, h.By, nil
 }
 
-// promiseAll promises their size to all accounts at once, or says which of them, or that all together, are too large.
-func (b *budget) promiseAll(accounts []*account, names []string, sizes []int64) *Error {
+// promiseAll promises their size to all accounts at once, or says which of them, or that all together, are too large. There
+// must be room for what each takes beside that while it is unpacked; one after the other is unpacked, if need be.
+func (b *budget) promiseAll(accounts []*account, names []string, sizes, beside []int64) *Error {
 	if len(accounts) == 0 {
 		return nil
 	}
@@ -85,18 +87,18 @@ func (b *budget) promiseAll(accounts []*account, names []string, sizes []int64) 
 	if err != nil {
 		return &Error{Names: names, Err: err}
 	}
-	sum := int64(0)
+	sum, most := int64(0), int64(0)
 	for i, size := range sizes {
-		if size > left {
-			return &Error{Names: names[i : i+1], Err: &shortage{need: size, usable: left, by: by}}
+		if size > left || beside[i] > left-size {
+			return &Error{Names: names[i : i+1], Err: &shortage{need: more(size, beside[i]), usable: left, by: by, unpack: beside[i]}}
 		}
 		if err := b.checkFile(size, ""); err != nil && !accounts[i].noSegment {
 			return &Error{Names: names[i : i+1], Err: err}
 		}
-		sum += min(size, math.MaxInt64-sum)
+		sum, most = more(sum, size), max(most, beside[i])
 	}
-	if sum > left {
-		return &Error{Names: names, Err: &shortage{need: sum, usable: left, by: by, together: " together"}}
+	if sum > left || most > left-sum {
+		return &Error{Names: names, Err: &shortage{need: more(sum, most), usable: left, by: by, together: " together", unpack: most}}
 	}
 	for i, a := range accounts {
 		a.granted = sizes[i]
@@ -104,6 +106,9 @@ func (b *budget) promiseAll(accounts []*account, names []string, sizes []int64) 
 	b.promised += sum
 	return nil
 }
+
+// more is a sum that does not overflow: a header may say anything.
+func more(a, b int64) int64 { return a + min(b, math.MaxInt64-a) }
 
 func (b *budget) checkFile(size int64, more string) error {
 	if size <= b.fileLimit {
@@ -120,6 +125,9 @@ type account struct {
 	granted int64 // promised to this dataset, and not asked for by its segment
 	asked   int64 // asked for by its segment, and perhaps not written yet: counted as promised
 	segment int64 // bytes of the segment that is being written
+
+	decoder int64 // promised to what unpacks it
+	filled  int64 // of that, counted as written
 }
 
 // admit makes sure that n more bytes may be written.
@@ -139,7 +147,7 @@ func (a *account) admit(n int64) error {
 	if n > a.granted+left {
 		return &shortage{need: a.segment + n, usable: a.segment + a.granted + left, by: by, more: "more than "}
 	}
-	ahead := min(max(n-a.granted, streamStep), left)
+	ahead := max(n-a.granted, min(streamStep, left/64))
 	a.granted += ahead
 	a.promised += ahead
 	return nil
@@ -165,12 +173,15 @@ func (a *account) wrote(done int64) {
 	a.settle()
 }
 
-// settle counts as written what the segment asked for before: it asks again only when that is used up.
+// settle counts as written what the segment asked for before: it asks again only when that is used up. What unpacks it
+// keeps its last part: memory that is touched no sooner than the segment's.
 func (a *account) settle() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.promised -= a.asked
-	a.written += a.asked
+	filled := max(min(a.decoder, a.segment)-a.filled, 0)
+	a.filled += filled
+	a.promised -= a.asked + filled
+	a.written += a.asked + filled
 	a.asked = 0
 }
 
@@ -190,6 +201,7 @@ func (a *account) freed(n int64) {
 
 // close gives back what was promised and not written.
 func (a *account) close() {
+	a.unpacked()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.promised -= a.granted + a.asked
@@ -201,6 +213,7 @@ type shortage struct {
 	need, usable   int64
 	by             string
 	more, together string // "more than " when need is only known so far
+	unpack         int64  // the part of need that is given back after the load
 	file           bool   // the limit is that of a file's size
 }
 
@@ -211,8 +224,12 @@ func (s *shortage) Error() string {
 			"the limit (ulimit -f, LimitFSIZE= of systemd)", s.more, need, have)
 	}
 	need, have := figures(Need(s.need), Need(max(s.usable, 0)))
-	return fmt.Sprintf("needs %s%s%s, but only %s of memory can be used (bound by %s, 5 %% kept free): load less, stop "+
-		"what else uses memory, or raise the limit", s.more, need, s.together, have, s.by)
+	unpack := ""
+	if s.unpack > 0 {
+		unpack = fmt.Sprintf(" (%s of it only while it is unpacked, by the way it is packed)", humanize.IBytes(uint64(s.unpack)))
+	}
+	return fmt.Sprintf("needs %s%s%s%s, but only %s of memory can be used (bound by %s, 5 %% kept free): load less, stop "+
+		"what else uses memory, or raise the limit", s.more, need, s.together, unpack, have, s.by)
 }
 
 // figures are two sizes for the eye, in bytes when they would look alike.

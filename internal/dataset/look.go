@@ -65,10 +65,10 @@ func (s Spec) look(ctx context.Context) (look Look, err error) {
 	if look.Ext = s.ext("", codec.None, false); info.Mode()&fs.ModeNamedPipe != 0 {
 		return look, nil // opening a FIFO would wake its writer
 	}
-	return look, s.lookFile(&look)
+	return look, s.lookFile(ctx, &look)
 }
 
-func (s Spec) lookFile(look *Look) error {
+func (s Spec) lookFile(ctx context.Context, look *Look) error {
 	file, err := openFile(s.Source)
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func (s Spec) lookFile(look *Look) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.Options.survey(src, src.Size())
+	found, err := s.Options.survey(ctx, src, src.Size(), func(facts) error { return nil })
 	if err != nil {
 		return err
 	}

@@ -39,15 +39,23 @@ func newStream(ctx context.Context, src source, o Options) *stream {
 	return &stream{raw: raw}
 }
 
-// begin reads as much as it takes to recognise how the source is packed and what it holds.
-func (s *stream) begin(o Options) error {
-	head := make([]byte, codec.HeadSize)
-	n, err := io.ReadFull(s.raw, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+// begin reads as much as it takes to recognise how the source is packed and what it holds. It asks unpack for the memory that
+// unpacking takes.
+func (s *stream) begin(o Options, unpack func(memory int64) error) error {
+	head, err := readTo(s.raw, nil, codec.HeadSize)
+	if err != nil {
 		return err
 	}
-	content := io.MultiReader(bytes.NewReader(head[:n]), s.raw)
-	if s.kind = o.kind(head[:n]); s.kind != codec.None {
+	if s.kind = o.kind(head); s.kind != codec.None {
+		if head, err = readTo(s.raw, head, codec.MemoryHead); err != nil {
+			return err
+		}
+	}
+	content := io.MultiReader(bytes.NewReader(head), s.raw)
+	if s.kind != codec.None {
+		if err := unpack(codec.Memory(s.kind, head)); err != nil {
+			return err
+		}
 		unpacked, err := codec.NewReader(s.kind, content)
 		if err != nil {
 			return err
@@ -58,6 +66,16 @@ func (s *stream) begin(o Options) error {
 	s.meta = meta
 	s.Reader = io.MultiReader(bytes.NewReader(first), content)
 	return err
+}
+
+// readTo reads on until head has so many bytes, or to the end.
+func readTo(r io.Reader, head []byte, size int) ([]byte, error) {
+	whole := append(head, make([]byte, size-len(head))...) //nolint:gocritic // it is head again
+	n, err := io.ReadFull(r, whole[len(head):])
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return whole[:len(head)+n], err
 }
 
 // finish is asked when the content has ended: were these all bytes of the source, and right?
@@ -84,12 +102,13 @@ func (s *stream) why(err error) error {
 // sum is the SHA-256 of the source's bytes, in hex, once they have all been read.
 func (s *stream) sum() string { return hex.EncodeToString(s.raw.hash.Sum(nil)) }
 
-// close ends the unpacking and waits until nobody reads the source any more, so that its owner may close it. A Read that waits
-// for data is ended by the context, which has ended before unless all was read.
+// close ends the unpacking, lets go of what was used for it, and waits until nobody reads the source any more, so that its owner
+// may close it. A Read that waits for data is ended by the context, which has ended before unless all was read.
 func (s *stream) close() {
 	if s.unpacker != nil {
 		_ = s.unpacker.Close()
 	}
+	s.unpacker, s.Reader = nil, nil
 	s.raw.mu.Lock()
 	s.raw.closed = true
 	s.raw.mu.Unlock()

@@ -201,3 +201,23 @@ func TestProxiesAreUsedByTheirVariables(t *testing.T) {
 	s2.Close()
 	failedBy(t, "https://example.com/x", "connection refused (tried 3 times)\n", "HTTPS_PROXY="+with)
 }
+
+// A proxy may repeat what it was sent.
+func TestNoMessageHoldsTheSecretsOfAProxy(t *testing.T) {
+	echo := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "%s hunter2~2 and hunter2%%7E2\r\n", r.Header.Get("Proxy-Authorization"))
+	})
+	with := strings.Replace(echo.URL, "://", "://user:hunter2%7E2@", 1)
+	for _, variable := range []string{"HTTP_PROXY=" + with, "http_proxy=" + with, "http_proxy=" + strings.TrimPrefix(with, "http://")} {
+		out, err := child(t, "http://data.example/x", variable)
+		if err == nil || !strings.Contains(out, "malformed HTTP") || strings.Contains(out, "hunter") || strings.Contains(out, "dXNlcjpod") {
+			t.Errorf("it printed %q, %v", out, err)
+		}
+	}
+}

@@ -17,6 +17,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 const maxToken = 64 << 10
@@ -65,7 +67,25 @@ func newSecrets(u *url.URL, o Options) (secrets, error) {
 			"the address")
 	}
 	s.texts = append(s.texts, u.RawQuery)
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"} {
+		s.texts = append(s.texts, proxySecrets(os.Getenv(name))...)
+	}
 	return s, nil
+}
+
+// proxySecrets are those of a proxy's address: its user as it stands there and as it is sent, which the proxy may repeat.
+func proxySecrets(address string) []string {
+	if !strings.Contains(address, "://") {
+		address = "http://" + address // as net/http reads it
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil {
+		return nil // net/http uses no proxy then
+	}
+	password, _ := u.User.Password()
+	basic := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
+	_, written, _ := strings.Cut(u.User.String(), ":")
+	return []string{basic, u.User.String(), written, password}
 }
 
 // CheckHeader refuses what is not "Name: value", and names that are not for the user to set. The error does not repeat
@@ -139,12 +159,11 @@ func (s *secrets) hide(text string) string {
 }
 
 func readToken(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO would be waited for
 	if err == nil {
 		defer f.Close() //nolint:errcheck // only read from
 		var content []byte
-		content, err = io.ReadAll(io.LimitReader(f, maxToken+1))
-		if err == nil {
+		if content, err = readRegular(f); err == nil {
 			return checkToken(content)
 		}
 	}
@@ -152,6 +171,19 @@ func readToken(path string) (string, error) {
 		err = pathErr.Err
 	}
 	return "", err
+}
+
+func readRegular(f *os.File) ([]byte, error) {
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, errors.New("is a directory")
+	case !info.Mode().IsRegular():
+		return nil, errors.New("is no regular file: a token is read anew for every request")
+	}
+	return io.ReadAll(io.LimitReader(f, maxToken+1))
 }
 
 func checkToken(content []byte) (string, error) {

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestTheAddresssHostGetsHeadersTokenAndUser(t *testing.T) {
@@ -71,6 +73,13 @@ func TestATokenFileThatHoldsNoTokenIsRefused(t *testing.T) {
 	}
 	refused(t, site.URL, Options{TokenFile: "/nowhere/token"}, "token file /nowhere/token: no such file or directory")
 	refused(t, site.URL, Options{TokenFile: t.TempDir()}, "is a directory")
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{fifo, os.DevNull} { // without a writer
+		refused(t, site.URL, Options{TokenFile: path}, "token file "+path+": is no regular file")
+	}
 	if n := len(site.seen()); n != 0 {
 		t.Errorf("%d requests were made", n)
 	}

@@ -12,6 +12,8 @@
 //   - sockets: reuseport, scaling, unix sockets; signals: HUP, USR1, USR2; verbs: as a user types them, names, run dirs
 //   - servers: gunicorn, uvicorn, http.server and Node under --listen, unmodified
 //   - load: progress, standard input, parallel loads, what a worker finds of an array
+//   - formats, refused, sources, documented, direct, progress, plan: data from anywhere, in every format, and what is said of it
+//   - versions, watch, inplace, interrupted, faults, pages: new versions under load, taken in place, and what goes wrong meanwhile
 //   - limits: a dataset larger than the cgroup allows
 //   - systemd, pid1, user: sockets that were passed in, orphans, workers of another user
 //

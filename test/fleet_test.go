@@ -238,6 +238,14 @@ func (f *fleet) untilReady(n int) *supervisor.Snapshot {
 	return f.until(strconv.Itoa(n)+" ready workers", func(s *supervisor.Snapshot) bool { return len(ready(s)) == n })
 }
 
+// untilDigested waits for n ready workers and the digests of all data, which are reckoned behind the load.
+func (f *fleet) untilDigested(n int) *supervisor.Snapshot {
+	f.t.Helper()
+	return f.until(fmt.Sprintf("%d ready workers, and the digests", n), func(s *supervisor.Snapshot) bool {
+		return len(ready(s)) == n && !slices.ContainsFunc(s.Data, func(d supervisor.Data) bool { return d.SHA256 == nil })
+	})
+}
+
 // untilExact waits until n workers are ready and the figures of all of them were counted page by page.
 func (f *fleet) untilExact(n int) *supervisor.Snapshot {
 	f.t.Helper()

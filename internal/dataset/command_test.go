@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/preforkd/preforkd/internal/format"
@@ -62,6 +63,7 @@ func TestTheFirstErrorKillsTheOtherCommandsAndFreesWhatWasLoaded(t *testing.T) {
 	leavesNothing(t)
 	pid := filepath.Join(t.TempDir(), "pid")
 	loaded := make(chan struct{})
+	announce := sync.OnceFunc(func() { close(loaded) })
 	l := &Loader{
 		Start: func(ctx context.Context, command string) (Producer, error) {
 			if strings.HasPrefix(command, "exit") {
@@ -75,7 +77,7 @@ func TestTheFirstErrorKillsTheOtherCommandsAndFreesWhatWasLoaded(t *testing.T) {
 		},
 		OnProgress: func(name string, p Progress) {
 			if name == "file" && p.Loaded == p.Total {
-				close(loaded)
+				announce()
 			}
 		},
 	}

@@ -14,34 +14,36 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/preforkd/preforkd/shm"
 )
 
-const (
-	// maxDirect is how many entries of a directory are looked at; about 50 ms.
-	maxDirect = 20000
-	// residentAge is how old the answer to how much is in the page cache may be.
-	residentAge = 10 * time.Second
-)
+// maxDirect is how many entries of a directory are looked at; about 50 ms.
+const maxDirect = 20000
 
 // direct is a file or a directory as it was when it was looked at.
 type direct struct {
 	path     string // absolute
 	dir      bool
-	files    []string // the regular files, what symbolic links lead to included
-	size     int64    // of all files
-	partial  bool     // it has more than maxDirect entries
+	files    []part // the regular files, what symbolic links lead to included
+	size     int64  // of all files
+	partial  bool   // it has more than maxDirect entries
 	identity Identity
 
 	mu         sync.Mutex
 	measuring  bool
 	measuredAt time.Time
+	took       time.Duration
 	cached     int64 // bytes in the page cache then
 	failed     error
+}
+
+// part is one file.
+type part struct {
+	path string
+	Identity
 }
 
 // openDirect looks at what a direct source names and proves that it can be read.
@@ -76,15 +78,20 @@ func lookDirect(path string) (*direct, error) {
 	case !info.Mode().IsRegular():
 		return nil, errors.New("is neither a file nor a directory: workers could not map it")
 	}
-	d.files, d.size = []string{abs}, info.Size()
+	d.files, d.size = []part{{abs, d.identity}}, info.Size()
 	return d, nil
 }
 
 // walk adds up what is in a directory. Its identity is then that of the directory with the times of the newest of all and the
-// size of all. Symbolic links to files are followed, as caches of models are made of them; those to directories are not.
+// size of all. Symbolic links to files are followed, as caches of models are made of them; those to directories are not, but for
+// the directory itself.
 func (d *direct) walk() error {
+	root, err := filepath.EvalSymlinks(d.path)
+	if err != nil {
+		return bare(err)
+	}
 	entries := 0
-	return bare(filepath.WalkDir(d.path, func(path string, entry fs.DirEntry, err error) error {
+	return bare(filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -99,11 +106,12 @@ func (d *direct) walk() error {
 		if err != nil {
 			return err
 		}
-		if id, ok := identity(info); ok {
+		id, ok := identity(info)
+		if ok {
 			d.identity.MTime, d.identity.CTime = max(d.identity.MTime, id.MTime), max(d.identity.CTime, id.CTime)
 		}
 		if info.Mode().IsRegular() {
-			d.files = append(d.files, path)
+			d.files = append(d.files, part{path, id})
 			d.size += info.Size()
 			d.identity.Size = d.size
 		}
@@ -111,13 +119,30 @@ func (d *direct) walk() error {
 	}))
 }
 
+// beyond is how many bytes it needs in RAM beyond those of another version that is locked, and stays so for a while.
+func (d *direct) beyond(have *Loaded) int64 {
+	need := d.size
+	if have == nil || have.direct == nil || !have.Locked() {
+		return need
+	}
+	type inode struct{ dev, ino uint64 }
+	locked := map[inode]int64{}
+	for _, p := range have.direct.files {
+		locked[inode{p.Dev, p.Ino}] = p.Size
+	}
+	for _, p := range d.files {
+		need -= min(locked[inode{p.Dev, p.Ino}], p.Size)
+	}
+	return max(need, 0)
+}
+
 // open opens it for one worker, or to have a look.
 func (d *direct) open() (*os.File, error) { return openFile(d.path) }
 
 // each calls f for every file.
 func (d *direct) each(f func(*os.File) error) error {
-	for _, path := range d.files {
-		file, err := openFile(path)
+	for _, p := range d.files {
+		file, err := openFile(p.path)
 		if err != nil {
 			return err
 		}
@@ -162,7 +187,7 @@ func (d *direct) lock(ctx context.Context) (locks []*shm.Lock, err error) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		lock, err := shm.LockFile(f)
+		lock, err := shm.LockFile(ctx, f)
 		if err == nil {
 			locks = append(locks, lock)
 		}
@@ -178,62 +203,3 @@ func (d *direct) lock(ctx context.Context) (locks []*shm.Lock, err error) {
 }
 
 var errTooMany = errors.New("has more than 20,000 entries: to read ahead or lock so many, name a directory below it")
-
-// resident is the part that is in the page cache. It is measured again behind the back of who asks, when it has grown old: a
-// directory may take a while.
-func (d *direct) resident() (int64, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.measuring && time.Since(d.measuredAt) > residentAge {
-		d.measuring = true
-		go d.measure()
-	}
-	return d.cached, d.failed
-}
-
-func (d *direct) measure() {
-	sum := int64(0)
-	err := d.each(func(f *os.File) error {
-		n, err := inCache(f)
-		sum += n
-		return err
-	})
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.measuring, d.measuredAt, d.cached, d.failed = false, time.Now(), sum, err
-}
-
-// inCache returns the bytes of a file that are in the page cache, in whole pages: by cachestat (Linux 6.5), else by mincore.
-func inCache(f *os.File) (bytes int64, err error) {
-	info, err := f.Stat()
-	if err != nil || info.Size() == 0 {
-		return 0, err
-	}
-	page := int64(os.Getpagesize())
-	failed := control(f, func(fd int) {
-		var stat unix.Cachestat_t
-		if err = unix.Cachestat(uint(fd), &unix.CachestatRange{}, &stat, 0); err == nil {
-			bytes = int64(stat.Cache) * page
-			return
-		}
-		bytes, err = mincore(fd, info.Size())
-	})
-	return bytes, errors.Join(failed, err)
-}
-
-func mincore(fd int, size int64) (bytes int64, err error) {
-	page := int64(os.Getpagesize())
-	view, err := unix.MmapPtr(fd, 0, nil, uintptr(size), unix.PROT_READ, unix.MAP_SHARED)
-	if err != nil {
-		return 0, err
-	}
-	defer unix.MunmapPtr(view, uintptr(size)) //nolint:errcheck // it was mapped a moment ago
-	in := make([]byte, (size+page-1)/page)
-	if _, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(view), uintptr(size), uintptr(unsafe.Pointer(&in[0]))); errno != 0 {
-		return 0, errno
-	}
-	for _, b := range in {
-		bytes += int64(b&1) * page
-	}
-	return bytes, nil
-}

@@ -8,7 +8,10 @@ package dataset
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+
+	humanize "github.com/dustin/go-humanize"
 
 	"github.com/preforkd/preforkd/internal/codec"
 	"github.com/preforkd/preforkd/internal/dataset/remote"
@@ -67,7 +70,7 @@ func (l *Loader) prepare(ctx context.Context, fail context.CancelCauseFunc, spec
 			continue
 		}
 		if err := l.begin(ctx, j); err != nil {
-			return jobs, j.fail(err)
+			return jobs, j.refuse(ctx, err)
 		}
 	}
 	if err := l.ask(ctx, fail, jobs); err != nil {
@@ -80,7 +83,7 @@ func (l *Loader) prepare(ctx context.Context, fail context.CancelCauseFunc, spec
 func (l *Loader) begin(ctx context.Context, j *job) (err error) {
 	if j.Direct() {
 		if j.direct, err = openDirect(j.path()); err == nil && j.lock {
-			j.account.noSegment, j.size = true, j.direct.size
+			j.account.noSegment, j.size = true, j.direct.beyond(l.Have[j.Name])
 		}
 		return err
 	}
@@ -90,9 +93,38 @@ func (l *Loader) begin(ctx context.Context, j *job) (err error) {
 	}
 	j.src = src
 	if f := j.file(); f != nil {
-		j.facts, err = j.Options.survey(f, f.Size())
+		look := ctx
+		if ctx.Err() != nil { // nothing shall be loaded, but all be known that is known without
+			look = context.WithoutCancel(ctx)
+		}
+		defer j.account.unpacked()
+		j.facts, err = j.Options.survey(look, f, f.Size(), func(f facts) error { return j.account.unpack(f.unpacking, f.size) })
 	}
 	return err
+}
+
+// unpack asks for the memory that unpacking takes; a file has been asked how much it needs of that.
+func (j *job) unpack(memory int64) error {
+	if j.file() != nil {
+		memory = min(memory, j.unpacking)
+	}
+	return j.account.unpack(memory, 0)
+}
+
+// refuse names the dataset in why it cannot be loaded, and its source where that matters.
+func (j *job) refuse(ctx context.Context, err error) *Error {
+	var short *shortage
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		return j.interrupted(ctx)
+	case errors.As(err, &short):
+		return &Error{Names: []string{j.Name}, Err: short}
+	}
+	return j.fail(err)
+}
+
+func (j *job) interrupted(ctx context.Context) *Error {
+	return j.fail(fmt.Errorf("interrupted after %s: %w", humanize.IBytes(uint64(j.loaded)), context.Cause(ctx)))
 }
 
 // ask asks all servers at the same time, since each may take a while, and waits for the beginnings of what they send.
@@ -119,7 +151,7 @@ func (l *Loader) ask(ctx context.Context, fail context.CancelCauseFunc, jobs []*
 					if ctx.Err() != nil {
 						err = context.Cause(ctx)
 					}
-					first = j.fail(err)
+					first = j.refuse(context.Background(), err)
 					fail(first)
 				})
 			}
@@ -136,7 +168,7 @@ func (l *Loader) beginRemote(ctx context.Context, j *job) (err error) {
 	}
 	j.src = src
 	j.stream = newStream(ctx, j.src, j.Options)
-	if err = j.stream.begin(j.Options); err != nil {
+	if err = j.stream.begin(j.Options, j.unpack); err != nil {
 		return j.stream.why(err)
 	}
 	j.kind, j.meta = j.stream.kind, j.stream.meta
@@ -155,13 +187,15 @@ func (b *budget) promise(jobs []*job) error {
 		accounts []*account
 		names    []string
 		sizes    []int64
+		unpack   []int64
 	)
 	for _, j := range jobs {
 		if j.size >= 0 {
 			accounts, names, sizes = append(accounts, &j.account), append(names, j.Name), append(sizes, j.size)
+			unpack = append(unpack, beside(j.unpacking))
 		}
 	}
-	if short := b.promiseAll(accounts, names, sizes); short != nil {
+	if short := b.promiseAll(accounts, names, sizes, unpack); short != nil {
 		return short
 	}
 	return nil
@@ -201,10 +235,10 @@ func (j *job) total() int64 {
 }
 
 func (j *job) close() {
-	j.account.close()
 	if j.stream != nil {
 		j.stream.close()
 	}
+	j.account.close()
 	if j.src != nil {
 		_ = j.src.Close()
 	}

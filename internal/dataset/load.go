@@ -5,15 +5,11 @@ package dataset
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"runtime"
 	"sync"
 	"time"
-
-	humanize "github.com/dustin/go-humanize"
 
 	"github.com/preforkd/preforkd/internal/codec"
 	"github.com/preforkd/preforkd/internal/host"
@@ -115,14 +111,11 @@ func (l *Loader) load(ctx context.Context, j *job, turns chan struct{}) (*Loaded
 	}
 	began := time.Now()
 	loaded, err := l.fulfil(ctx, j)
-	var short *shortage
 	switch {
 	case ctx.Err() != nil && err != nil:
-		return nil, j.fail(fmt.Errorf("interrupted after %s: %w", humanize.IBytes(uint64(j.loaded)), context.Cause(ctx)))
-	case errors.As(err, &short):
-		return nil, &Error{Names: []string{j.Name}, Err: short}
+		return nil, j.interrupted(ctx)
 	case err != nil:
-		return nil, j.fail(err)
+		return nil, j.refuse(ctx, err)
 	}
 	loaded.At = time.Now()
 	loaded.Took = loaded.At.Sub(began)

@@ -70,10 +70,16 @@ func (l *Loader) open(ctx context.Context, s Spec) (source, error) {
 	return src, nil
 }
 
+// remoteOptions has the server send nothing if it still has what serves, and that was asked for, checked and made in the same
+// way. Headers may choose what is sent; a token says who asks, and may change.
 func (l *Loader) remoteOptions(s Spec) remote.Options {
 	o := remote.Options{Headers: s.Options.Headers, TokenFile: s.Options.TokenFile, Log: l.Log}
-	if have := l.Have[s.Name]; have != nil && have.Spec.Equal(s) && have.made == s.Options.making() {
-		o.Unless = have.Validator
+	if have := l.Have[s.Name]; have != nil && have.made == s.Options.making() {
+		was := have.Spec
+		was.Options.TokenFile, was.Options.HugePages, was.Options.Lock = s.Options.TokenFile, s.Options.HugePages, s.Options.Lock
+		if was.Equal(s) {
+			o.Unless = have.Validator
+		}
 	}
 	return o
 }

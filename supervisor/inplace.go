@@ -9,6 +9,7 @@ package supervisor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -50,16 +51,20 @@ func (l *loop) register(w *worker, r ready.Registration) {
 	if at := slices.IndexFunc(w.takers, func(t *taker) bool { return t.pid == r.PID && r.PID != 0 }); at >= 0 {
 		w.drop(w.takers[at]) // it has begun anew
 	}
+	w.lapsed = slices.DeleteFunc(w.lapsed, func(pid int) bool { return pid == r.PID })
 	if len(w.takers) >= maxTakers {
 		channel.Close()
 		l.decline(w, r.PID, fmt.Sprintf("%d processes of this worker do already", maxTakers))
+		if len(w.lapsed) < maxTakers {
+			w.lapsed = append(w.lapsed, r.PID)
+		}
 		return
 	}
 	t := &taker{pid: r.PID, names: r.Takes, channel: channel}
 	w.takers = append(w.takers, t)
 	l.helpers.Go(func() {
 		<-channel.Gone()
-		l.report(func(*loop) { w.drop(t) })
+		l.report(func(l *loop) { l.lapse(w, t, channel.Err()) })
 	})
 	l.bringUpToDate(w, t)
 }
@@ -92,6 +97,28 @@ func (l *loop) decline(w *worker, pid int, why string) {
 	l.about(w.id).Warn("a process cannot take new versions itself", "pid", pid, "error", why)
 }
 
+// lapse notes that a process does not take new versions any more. If it lives on with what it has, its worker is replaced by the
+// next reload.
+func (l *loop) lapse(w *worker, t *taker, why error) {
+	if !slices.Contains(w.takers, t) { // it was dropped by us
+		return
+	}
+	w.drop(t)
+	w.lapsed = append(w.lapsed, t.pid)
+	if !errors.Is(why, handover.ErrGone) {
+		l.decline(w, t.pid, why.Error())
+	}
+}
+
+// lapsedLive tells whether a process lives that has taken new versions and does no more, or could not be let to.
+func (w *worker) lapsedLive() bool {
+	w.lapsed = slices.DeleteFunc(w.lapsed, func(pid int) bool {
+		_, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		return errors.Is(err, os.ErrNotExist) // it is gone, or a zombie
+	})
+	return len(w.lapsed) > 0
+}
+
 func (w *worker) drop(t *taker) {
 	t.channel.Close()
 	w.takers = slices.DeleteFunc(w.takers, func(other *taker) bool { return other == t })
@@ -118,7 +145,7 @@ func (w *worker) takes() []string {
 // takesAll tells whether a worker takes new versions of all these datasets itself.
 func (w *worker) takesAll(names []string) bool {
 	takes := w.takes()
-	return !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(takes, name) })
+	return !w.lapsedLive() && !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(takes, name) })
 }
 
 // handing is a reload's hand-over.

@@ -35,6 +35,7 @@ type worker struct {
 	versions []*version       // what it has been handed of release, in the order of its descriptors
 	held     []*version       // older ones that it may still map
 	takers   []*taker         // processes of it that take new versions themselves
+	lapsed   []int            // processes of it that did so once, or may not
 	declined []string         // why processes of it may not, as far as it was logged
 	spawned  time.Time
 	stopProb context.CancelFunc // ends its probe

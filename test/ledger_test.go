@@ -65,13 +65,11 @@ func (l *ledger) holds(sizes ...int64) {
 	for _, size := range sizes {
 		want += size
 	}
-	slack := int64(mib)
-	if l.dir == "" {
-		slack = 32 * mib // other programs'
-	}
 	right := func() bool {
-		got = l.shared()
-		return got >= want-slack && got <= want+slack
+		if got = l.shared(); l.dir == "" { // with what other programs take and give back
+			return got <= want+32*mib
+		}
+		return got >= want-mib && got <= want+mib
 	}
 	defer func() {
 		if !right() {

@@ -75,7 +75,7 @@ func TestWorkersOfAnotherUser(t *testing.T) {
 		if found.ByPath != digest || found.ByDescriptor != digest || found.ByMapping != digest {
 			t.Errorf("worker %d read %s, want %s", w.ID, text, digest)
 		}
-		if found.Told != (told{digest, found.Path}) || found.Env["PREFORKD_DATA_BLOB_SIZE"] != fmt.Sprint(size) {
+		if found.Told.Path != found.Path || found.Env["PREFORKD_DATA_BLOB_SIZE"] != fmt.Sprint(size) {
 			t.Errorf("worker %d was told %+v, %v", w.ID, found.Told, found.Env)
 		}
 		if env := found.Env; env["USER"] != "nobody" || env["LOGNAME"] != "nobody" || env["HOME"] == dir {

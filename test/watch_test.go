@@ -63,7 +63,7 @@ func TestWatchedFilesBringTheirNewVersions(t *testing.T) {
 	})
 	publish("..r3", "second")
 	f.until("the same of the other one", func(s *supervisor.Snapshot) bool {
-		return s.Supervisor.Operation == nil && f.metric(`preforkd_reloads_total{result="unchanged"}`) == 2
+		return s.Supervisor.Operation == nil && f.metric(`preforkd_reloads_total{result="unchanged"}`) >= 2
 	})
 	if now := f.settled(2); !slices.Equal(mainPIDs(now), mainPIDs(last)) || f.metric(`preforkd_reloads_total{result="done"}`) != reloads {
 		t.Errorf("unchanged data: workers %v before, %v after", mainPIDs(last), mainPIDs(now))

@@ -7,7 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/lmittmann/tint"
 
@@ -27,8 +30,29 @@ func newLogger(o *config.Options, out *sink, own io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(own, &slog.HandlerOptions{Level: level}))
 	}
 	return slog.New(tint.NewTextHandler(own, &tint.Options{
-		Level: level, TimeFormat: time.TimeOnly + ".000", NoColor: !terminal || os.Getenv("NO_COLOR") != "",
+		Level: level, TimeFormat: time.TimeOnly + ".000", NoColor: !terminal || os.Getenv("NO_COLOR") != "", ReplaceAttr: visible,
 	}))
+}
+
+// visible makes text of workers, files and servers harmless: tint 1.2 writes escape sequences as they are, and nothing behind a
+// U+FFFD.
+func visible(_ []string, a slog.Attr) slog.Attr {
+	var text string
+	switch value := a.Value.Any().(type) {
+	case string:
+		text = value
+	case error:
+		text = value.Error()
+	default:
+		return a
+	}
+	a.Value = slog.StringValue(strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text))
+	return a
 }
 
 // logWorkers leads what the workers write where --log-workers says: pass, byte for byte to stderr; prefix and json, as lines

@@ -82,6 +82,12 @@ func open(f *os.File) (*net.UnixConn, error) {
 	return conn.(*net.UnixConn), nil
 }
 
+// Err tells why the channel ended, once Gone is closed: ErrGone when the process has closed its end, or Close was called.
+func (c *Channel) Err() error {
+	<-c.gone
+	return c.ended
+}
+
 // Gone is closed when the process has closed its end or broken the protocol, or after Close.
 func (c *Channel) Gone() <-chan struct{} { return c.gone }
 

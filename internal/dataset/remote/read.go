@@ -108,6 +108,9 @@ func (s *Source) continues(resp *response) (skip int64, err error) {
 			return 0, s.lost(fmt.Errorf("it was asked for the bytes from %s on and answered with those from %s on",
 				humanize.Comma(s.read), humanize.Comma(first)))
 		}
+		if s.size < 0 && total >= 0 { // the first answer did not say how much there is; this one may end early, too
+			s.size = total
+		}
 		return 0, nil
 	case http.StatusOK: // it knows no ranges
 		if !same || s.size >= 0 && resp.ContentLength >= 0 && resp.ContentLength != s.size {

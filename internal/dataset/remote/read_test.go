@@ -290,3 +290,24 @@ func cutting(t *testing.T, to string, after int64, times int) string {
 	t.Cleanup(func() { l.Close(); <-done })
 	return l.Addr().String()
 }
+
+// The first answer did not say how much there is, the second said it and ended early, too.
+func TestARestThatEndsEarlyIsNotTheEnd(t *testing.T) {
+	v := tagged(300_000)
+	part := func(from, to int, claim bool) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("ETag", v.tag)
+			if claim {
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to-1, len(v.content)))
+				w.WriteHeader(http.StatusPartialContent)
+			}
+			_, _ = w.Write(v.content[from:to])
+			_ = http.NewResponseController(w).Flush()
+			if !claim {
+				panic(http.ErrAbortHandler) // in the middle of a chunked body
+			}
+		}
+	}
+	site := serve(t, part(0, 100_000, false), part(100_000, 101_000, true), part(101_000, 300_000, true))
+	whole(t, site.URL, Options{}, v.content)
+}

@@ -15,10 +15,12 @@ if [[ $1 != bench/* ]]; then
     "$go" test -run '^$' -bench "$1" -benchmem "${packages[@]}"
   fi
 fi
-failed=0
+failed=0 found=$([[ $1 == bench/* ]] || echo yes)
 for script in bench/*.sh; do
   [[ ${script%.sh} =~ $1 ]] || continue
+  found=yes
   echo "== $script"
   "$script" || failed=1
 done
+[ -n "$found" ] || { echo "no bench matches $1: there are $(echo bench/*.sh)" >&2; exit 1; }
 exit "$failed"

@@ -146,15 +146,30 @@ func (plan *Plan) lookAtPages(p *parsed) {
 			plan.Warnings = append(plan.Warnings, "huge pages are wanted, but this host makes none for shared memory: the data will lie in small ones")
 		}
 	}
-	plan.LockMemory.Wanted = p.LockMemory
-	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit) == nil && limit.Cur <= math.MaxInt64 && os.Geteuid() != 0 {
-		plan.LockMemory.Limit = new(int64(limit.Cur))
-		if p.LockMemory && plan.Memory.Needed > *plan.LockMemory.Limit {
-			plan.Warnings = append(plan.Warnings, fmt.Sprintf("%s are to be locked and %s may be: raise the limit (ulimit -l, LimitMEMLOCK= of systemd)",
-				humanize.IBytes(uint64(plan.Memory.Needed)), humanize.IBytes(limit.Cur)))
+	var wanted int64
+	for i, spec := range p.data {
+		if *spec.Options.Lock {
+			plan.LockMemory.Wanted = true
+			if size := plan.Data[i].Size; size != nil {
+				wanted += *size
+			}
 		}
 	}
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit) == nil && limit.Cur <= math.MaxInt64 && !mayLock() {
+		plan.LockMemory.Limit = new(int64(limit.Cur))
+		if wanted > *plan.LockMemory.Limit {
+			plan.refuse(fail(KindData, fmt.Errorf("cannot lock %s of data: RLIMIT_MEMLOCK is %s; raise it (ulimit -l, LimitMEMLOCK= of systemd)",
+				humanize.IBytes(uint64(wanted)), humanize.IBytes(limit.Cur))))
+		}
+	}
+}
+
+// mayLock tells whether this process may lock any amount of memory: root in a container often may not.
+func mayLock() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_IPC_LOCK) != 0
 }
 
 // pathOf is the value of PREFORKD_DATA_…, nil where it depends on the supervisor's own descriptors.

@@ -58,6 +58,9 @@ func (l *loop) watch() {
 			return
 		}
 		watcher.Set(files)
+		if len(files) == 0 {
+			l.config.Log.Warn("there is nothing to watch: no dataset comes from a file")
+		}
 		l.report(func(l *loop) { l.watched = files })
 		if changed := l.changedSince(fresh, loaded); len(changed) > 0 {
 			l.report(func(l *loop) { l.sourcesChanged(changed) })

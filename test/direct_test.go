@@ -44,7 +44,7 @@ func TestSQLiteIsServedDirect(t *testing.T) {
 	path := filepath.Join(dir, "geo.sqlite")
 	saveSQLite(t, path, 1000)
 	refusedWith(t, spec{flags: []string{"-d", "geo=" + path}},
-		`cannot load dataset "geo": .*geo\.sqlite: a SQLite database opens its file by its real path .*: use direct:PATH`)
+		`cannot load dataset "geo": .*geo\.sqlite: a SQLite database must be opened by its real path .*: use direct:PATH`)
 
 	f := start(t, spec{
 		dir: dir, flags: []string{"-w", "3", "-d", "geo=direct:geo.sqlite", "--ready", "notify"}, // a relative path
@@ -128,7 +128,7 @@ func TestFilesAndDirectoriesAreServedDirect(t *testing.T) {
 	write("index/deep/b", strings.Repeat("two", 1000))
 	write("grid.h5", "\x89HDF\r\n\x1a\n"+strings.Repeat("grid", 1000))
 	refusedWith(t, spec{dir: place(t), flags: []string{"-d", "x=" + filepath.Join(dir, "grid.h5")}},
-		`cannot load dataset "x": .*grid\.h5: an HDF5 file opens its file by its real path .*: use direct:PATH`)
+		`cannot load dataset "x": .*grid\.h5: an HDF5 file must be opened by its real path .*: use direct:PATH`)
 	refusedWith(t, spec{dir: place(t), flags: []string{"-d", "x=" + index}},
 		`cannot load dataset "x": .*index: is a directory: name a file in it, or give workers the directory itself as direct:PATH`)
 

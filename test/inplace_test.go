@@ -92,7 +92,7 @@ func TestAWorkerThatRefusesNewDataIsReplaced(t *testing.T) {
 	if same := kept(first, f.serves(n, 2)); same != nil {
 		t.Errorf("workers %v are still there", same)
 	}
-	warned := f.logged("worker did not take new data in place and is replaced")
+	warned := f.logged("worker did not take new data in place and is to be replaced")
 	if len(warned) == 0 || !strings.Contains(fmt.Sprint(warned[0]["error"]), "these are not my columns") {
 		t.Errorf("the log does not say why: %v", warned)
 	}

@@ -60,8 +60,8 @@ class Current:
 
     def __init__(self):
         self.data = {}
-        for name, entry in json.loads(os.environ["PREFORKD_DATA"]).items():
-            self.put({name: self.load(entry["fd"], entry)})
+        entry = json.loads(os.environ["PREFORKD_DATA"])["emb"]
+        self.put({"emb": self.load(entry["fd"], entry)})
 
     def load(self, fd, entry):
         array = np.load(f"/proc/self/fd/{fd}", mmap_mode="r")

@@ -9,7 +9,9 @@ package codec
 import (
 	"bytes"
 	"encoding/binary"
+	"io"
 	"math"
+	"runtime"
 
 	"github.com/ulikunitz/xz/lzma"
 )
@@ -43,6 +45,23 @@ func Memory(kind Kind, head []byte) int64 {
 	case Gzip:
 	}
 	return smallMemory
+}
+
+// usualWindow is the largest that zstd packs with when it is not told to (levels up to 19).
+const usualWindow = 8 << 20
+
+// NewReaderWithin is NewReader for a decoder that holds no more memory than Memory said, or than zstd usually takes: zstd frames
+// behind the first with a larger window are an error. A later block of xz may ask for more than the first; the library
+// cannot be told.
+func NewReaderWithin(kind Kind, r io.Reader, memory int64) (io.ReadCloser, error) {
+	opened, err := NewReader(kind, r)
+	if d, ok := opened.(*reader); ok && kind == Zstd {
+		window := min(max(memory-smallMemory, usualWindow), maxWindow)
+		d.open = func(src *source) (io.Reader, func(), error) {
+			return zstdReader(src, runtime.GOMAXPROCS(0) >= manyCPUs, uint64(window))
+		}
+	}
+	return opened, err
 }
 
 // AtLeast says how many bytes packed content has at least, by the header of its first frame; 0 if that does not say it.

@@ -5,9 +5,12 @@ package codec
 
 import (
 	"bytes"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -69,6 +72,29 @@ func TestMemoryTakesAnyHead(t *testing.T) {
 					t.Errorf("%s, %d bytes: %d", kind, n, got)
 				}
 			}
+		}
+	}
+}
+
+func TestALaterWindowIsHeldToWhatTheFirstSaid(t *testing.T) {
+	content := bytes.Repeat(contents()["table"], 20)
+	small, usual := packer{Zstd, "zstd -1"}.pack(t, content[:1000]), packer{Zstd, "zstd -9"}.pack(t, content)
+	large := packer{Zstd, "zstd -1 --long=27"}.pack(t, content)
+	for _, c := range []struct {
+		first, second []byte
+		ok            bool
+	}{{small, usual, true}, {large, usual, true}, {large, large, true}, {usual, large, false}} {
+		whole := slices.Concat(c.first, c.second)
+		d, err := NewReaderWithin(Zstd, bytes.NewReader(whole), Memory(Zstd, whole[:MemoryHead]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, d)
+		if c.ok != (err == nil) || err != nil && !strings.Contains(err.Error(), "larger window than may be used") {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // NewReader unpacks r, and reads it ahead from now on. None: r as it is. An error of r comes out as it is; other errors
@@ -83,6 +85,9 @@ func (r *reader) judge(err error) error {
 		return fmt.Errorf("the %s data is truncated: %w", r.kind, io.ErrUnexpectedEOF)
 	case errors.Is(err, io.EOF):
 		return io.EOF
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return fmt.Errorf("the zstd data is damaged, or a part of it has a larger window than may be used: pack it anew, in one "+
+			"piece and without --long (%v)", err)
 	default:
 		return fmt.Errorf("the %s data is damaged: %v", r.kind, err)
 	}

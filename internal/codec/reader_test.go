@@ -118,7 +118,7 @@ func TestZstdIsTheSameInOneStageAndInSeveral(t *testing.T) {
 	content := contents()["table"]
 	one := packer{Zstd, "zstd"}.pack(t, content)
 	for _, stages := range []bool{false, true} {
-		open := func(src *source) (io.Reader, func(), error) { return zstdReader(src, stages) }
+		open := func(src *source) (io.Reader, func(), error) { return zstdReader(src, stages, maxWindow) }
 		for n, ok := range map[int]bool{len(one): true, len(one) - 1: false, len(one) / 2: false, 2: false, 0: false} {
 			r := &reader{kind: Zstd, src: newSource(bytes.NewReader(one[:n])), open: open}
 			got, err := io.ReadAll(r)

@@ -25,10 +25,10 @@ const maxWindow = 1 << 31
 const manyCPUs = 4
 
 func openZstd(src *source) (io.Reader, func(), error) {
-	return zstdReader(src, runtime.GOMAXPROCS(0) >= manyCPUs)
+	return zstdReader(src, runtime.GOMAXPROCS(0) >= manyCPUs, maxWindow)
 }
 
-func zstdReader(src *source, stages bool) (io.Reader, func(), error) {
+func zstdReader(src *source, stages bool, window uint64) (io.Reader, func(), error) {
 	kind, begun, err := skipFrames(src)
 	if err != nil {
 		return nil, nil, err
@@ -36,7 +36,7 @@ func zstdReader(src *source, stages bool) (io.Reader, func(), error) {
 	if kind == LZ4 { // behind skippable frames, which zstd has too
 		return lz4Reader(begun, src)
 	}
-	options := []zstd.DOption{zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow)}
+	options := []zstd.DOption{zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(window)}
 	if stages {
 		options[0] = zstd.WithDecoderConcurrency(inFlight)
 	}

@@ -49,7 +49,7 @@ func TestOptionsOfDatasetsAreRefusedWithoutTheirValues(t *testing.T) {
 	const secret = "s3cret"
 	for _, c := range []struct{ option, want string }{
 		{"nope.header=A: " + secret, `nope.header: no dataset is called "nope"; datasets: emb, web`},
-		{"emb.header=A: " + secret, "emb.header: header is for https:// sources"},
+		{"emb.header=A: " + secret, "emb.header: header is for http:// and https:// sources"},
 		{"web.header=" + secret, "web.header: write header=NAME: VALUE"},
 		{"emb.sha256=" + secret, "emb.sha256: sha256 has 64 hexadecimal digits"},
 		{"emb.token=" + secret, `emb.token: there is no option "token"`},

@@ -4,14 +4,18 @@
 package dataset
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/preforkd/preforkd/internal/host"
 )
 
 func TestADirectFileStaysWhereItIs(t *testing.T) {
@@ -74,6 +78,118 @@ func TestADirectDirectoryIsItsFiles(t *testing.T) {
 	}
 	if id, ok := spec.Identity(); !ok || id == d.Identity {
 		t.Error("a file in it was touched, and it counts as unchanged")
+	}
+}
+
+// A link is how a whole directory is replaced at once.
+func TestADirectLinkToADirectoryIsItsFiles(t *testing.T) {
+	leavesNothing(t)
+	one, two, link := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "current")
+	for dir, size := range map[string]int{one: 1000, two: 3000} {
+		if err := os.WriteFile(filepath.Join(dir, "a"), noise(size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(one, link); err != nil {
+		t.Fatal(err)
+	}
+	spec := Spec{Name: "a", Source: "direct:" + link, Options: Options{Preread: true}}
+	d := load(t, &Loader{}, spec)[0]
+	if resident, err := d.Resident(); d.Size() != 1000 || d.DirectPath != link || resident < 1000 || err != nil {
+		t.Errorf("%d bytes resident, %v: %+v", resident, err, d)
+	}
+	if err := errors.Join(os.Symlink(two, link+"2"), os.Rename(link+"2", link)); err != nil {
+		t.Fatal(err)
+	}
+	if id, ok := spec.Identity(); !ok || id == d.Identity || id.Size != 3000 {
+		t.Errorf("after the switch: %+v", id)
+	}
+}
+
+// While the old version is locked the new one needs only what is new.
+func TestALockedDirectoryIsCountedOnce(t *testing.T) {
+	leavesNothing(t)
+	dir := t.TempDir()
+	for name, size := range map[string]int{"a": 6 << 20, "b": 1 << 20} {
+		if err := os.WriteFile(filepath.Join(dir, name), noise(size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spec := Spec{Name: "a", Source: "direct:" + dir, Options: Options{Lock: new(true)}}
+	all, err := (&Loader{}).Load(t.Context(), []Spec{spec})
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOMEM) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer all[0].Close()
+	l := &Loader{
+		Have: map[string]*Loaded{"a": all[0]},
+		Free: func() (host.Headroom, error) { return host.Headroom{Free: 4 << 20, By: "a test"}, nil },
+	}
+	if err := os.WriteFile(filepath.Join(dir, "c"), noise(2<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	load(t, l, spec)
+	again := filepath.Join(dir, "d")
+	if err := errors.Join(os.WriteFile(again, noise(6<<20), 0o600), os.Rename(again, filepath.Join(dir, "a"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := refused(t, l, spec); !strings.Contains(got, "needs 8.0 MiB, but only 3.8 MiB") {
+		t.Errorf("another file of the same name: %s", got)
+	}
+}
+
+func TestWhatIsGoneIsNotResident(t *testing.T) {
+	leavesNothing(t)
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		if err := os.WriteFile(filepath.Join(dir, name), noise(5000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := load(t, &Loader{}, Spec{Name: "a", Source: "direct:" + dir, Options: Options{Preread: true}})[0]
+	if err := os.Remove(filepath.Join(dir, "a")); err != nil {
+		t.Fatal(err)
+	}
+	d.direct.measure()
+	if n, err := d.Resident(); n != 8192 && os.Getpagesize() == 4096 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// mincore says that all is there, of what others own.
+func TestWhatMayNotBeKnownIsAnError(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be another user for a moment")
+	}
+	f := reopened(t, writeFile(t, "x", noise(100_000)), 0)
+	if err := errors.Join(f.Sync(), unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := inCache(f); n > 0 || err != nil {
+		t.Skipf("%d bytes stay in the page cache here: %v", n, err)
+	}
+	type answer struct {
+		n   int64
+		err error
+	}
+	answers := make(chan answer)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its user
+		const keep = ^uintptr(0)
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keep, 65534, keep); errno != 0 {
+			answers <- answer{0, errno}
+			return
+		}
+		n, err := inCache(f)
+		answers <- answer{n, err}
+	}()
+	got := <-answers
+	// An older kernel's cachestat tells everybody.
+	if got.n > 0 || got.err != nil && !errors.Is(got.err, unix.EACCES) {
+		t.Errorf("%d bytes, %v", got.n, got.err)
 	}
 }
 

@@ -84,11 +84,14 @@ func TestStreamsDoNotStarveOthers(t *testing.T) {
 	gate := fifo(t)
 	specs = append(specs, Spec{Name: "last", Source: fmt.Sprintf("cmd:cat %s; for f in %s; do echo go > $f; done",
 		gate, strings.Join(waiting, " "))})
+	open := sync.OnceFunc(func() {
+		if err := os.WriteFile(gate, []byte("go"), 0); err != nil { // opens once the last stream runs
+			t.Error(err)
+		}
+	})
 	l := &Loader{Start: startCommand, OnProgress: func(name string, p Progress) {
 		if name == "file" && p.Loaded == p.Total {
-			if err := os.WriteFile(gate, []byte("go"), 0); err != nil { // opens once the last stream runs
-				t.Error(err)
-			}
+			open()
 		}
 	}}
 	for _, d := range load(t, l, specs...)[1:] {

@@ -59,7 +59,7 @@ func ParseOption(spec *Spec, text string) error {
 		o.SHA256 = value
 	case "header":
 		if !url {
-			return errors.New("header is for https:// sources")
+			return errors.New("header is for http:// and https:// sources")
 		}
 		name, content, ok := strings.Cut(value, ":")
 		content = strings.Trim(content, " \t")
@@ -72,7 +72,7 @@ func ParseOption(spec *Spec, text string) error {
 		o.Headers = append(slices.Clone(o.Headers), name+": "+content)
 	case "token-file":
 		if !url {
-			return errors.New("token-file is for https:// sources")
+			return errors.New("token-file is for http:// and https:// sources")
 		}
 		if value == "" || strings.ContainsRune(value, 0) {
 			return errors.New("token-file needs the path of a file")

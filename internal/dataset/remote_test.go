@@ -87,6 +87,10 @@ func TestAURLIsLoadedAlsoOverABreak(t *testing.T) {
 		if again := load(t, l, d.Spec)[0]; !again.Unchanged || again.Segment != nil || again.Validator != d.Validator || again.Size() != d.Size() || last != (Progress{}) {
 			t.Errorf("%s: not changed, and loaded: %+v", name, again)
 		}
+		rotated := withToken(t, address)
+		if again := load(t, l, rotated)[0]; !again.Unchanged || last != (Progress{}) || again.Options.TokenFile != rotated.Options.TokenFile {
+			t.Errorf("%s: loaded for another token: %+v", name, again)
+		}
 		other := d.Spec
 		other.Options.Headers = []string{"Accept: x"}
 		before := requests.Load()

@@ -53,10 +53,11 @@ func (s *stream) begin(o Options, unpack func(memory int64) error) error {
 	}
 	content := io.MultiReader(bytes.NewReader(head), s.raw)
 	if s.kind != codec.None {
-		if err := unpack(codec.Memory(s.kind, head)); err != nil {
+		memory := codec.Memory(s.kind, head)
+		if err := unpack(memory); err != nil {
 			return err
 		}
-		unpacked, err := codec.NewReader(s.kind, content)
+		unpacked, err := codec.NewReaderWithin(s.kind, content, memory)
 		if err != nil {
 			return err
 		}

@@ -51,14 +51,15 @@ func (o Options) survey(ctx context.Context, r io.ReaderAt, size int64, unpack f
 
 func (o Options) surveyPacked(f facts, r io.ReaderAt, size int64, head []byte, unpack func(facts) error) (facts, error) {
 	decoded, known := codec.DecodedSize(f.kind, &fewReads{ReaderAt: r, left: maxHeaders}, size)
-	f.unpacking = codec.Memory(f.kind, head)
+	memory := codec.Memory(f.kind, head)
+	f.unpacking = memory
 	if f.size = codec.AtLeast(f.kind, head); known {
 		f.size, f.unpacking = decoded, min(f.unpacking, decoded) // no window is used beyond that
 	}
 	if err := unpack(f); err != nil {
 		return f, err
 	}
-	unpacked, err := codec.NewReader(f.kind, io.NewSectionReader(r, 0, size))
+	unpacked, err := codec.NewReaderWithin(f.kind, io.NewSectionReader(r, 0, size), memory)
 	if err != nil {
 		return f, err
 	}

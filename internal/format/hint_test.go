@@ -78,7 +78,7 @@ func TestNothingElseGetsAHint(t *testing.T) {
 func TestWhatNeedsItsRealPathIsRefused(t *testing.T) {
 	hdf := []byte("\x89HDF\r\n\x1a\n and so on")
 	for want, b := range map[string][]byte{"a SQLite database": file(t, "table.sqlite"), "an HDF5 file": hdf} {
-		want += " opens its file by its real path and cannot be handed over as a segment: use direct:PATH"
+		want += " must be opened by its real path and cannot be handed over as a segment: use direct:PATH"
 		refused(t, want, b, want)
 		if _, err := Peek(b[:16]); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("Peek: %v", err)

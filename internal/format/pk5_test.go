@@ -93,12 +93,12 @@ func TestDamagedPk5IsRefused(t *testing.T) {
 	}
 }
 
-// testdata/pk5.py is the example for clients: what it writes is accepted, and its arrays are views of the content.
+// examples/python/pk5.py is the example for clients: what it writes is accepted, and its arrays are views of the content.
 func TestPk5HoldsWhatPythonPickled(t *testing.T) {
 	python := python(t, "numpy")
 	path := filepath.Join(t.TempDir(), "a.pk5")
 	run(t, python, "-c", `
-import sys; sys.dont_write_bytecode = True; sys.path.insert(0, "testdata")
+import sys; sys.dont_write_bytecode = True; sys.path.insert(0, "../../examples/python")
 import mmap, numpy as np, pk5
 want = {"a": np.arange(1000.0).reshape(10, 100), "b": np.arange(7, dtype="i2"), "n": "text"}
 want["f"] = np.asfortranarray(np.ones((3, 2)))

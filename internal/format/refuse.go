@@ -16,7 +16,7 @@ func refuse(head []byte) error {
 		{"\x89HDF\r\n\x1a\n", "an HDF5 file"},
 	} {
 		if bytes.HasPrefix(head, []byte(known[0])) {
-			return fmt.Errorf("%s opens its file by its real path and cannot be handed over as a segment: use direct:PATH, "+
+			return fmt.Errorf("%s must be opened by its real path and cannot be handed over as a segment: use direct:PATH, "+
 				"which gives workers the file itself", known[1])
 		}
 	}

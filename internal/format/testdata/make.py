@@ -9,6 +9,7 @@ import datetime
 import decimal
 import json
 import os
+import sys
 import pickle
 import sqlite3
 import zipfile
@@ -22,7 +23,8 @@ import pyarrow.ipc as ipc
 import pyarrow.parquet as parquet
 from safetensors.numpy import save_file
 
-import pk5
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../examples/python"))
+import pk5  # noqa: E402
 
 os.chdir(os.path.dirname(os.path.abspath(__file__)))
 

@@ -1,6 +1,14 @@
 # Copyright 2026 The preforkd authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes and reads pk5, the container that ../pk5.go describes."""
+"""Writes and reads pk5: a pickle of protocol 5 with its buffers beside it, so that its arrays are views of shared memory.
+
+    dump(obj, open("model.pk5", "wb"))                       once, wherever the data is made
+    load(mmap.mmap(fd, 0, access=mmap.ACCESS_READ))          in each worker, without a copy of the arrays
+
+Numeric arrays, and what is made of them, stay outside the pickle and are shared; strings, dates and dicts are in it, and
+become each worker's own. Layout (little endian): magic, u32 version 1, u32 count, u64 size of all, then count times u64
+offset, u64 length, u64 flags (1: the buffer was read-only); entry 0 is the pickle; offsets are multiples of 64.
+"""
 
 import pickle
 import struct

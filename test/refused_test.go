@@ -179,7 +179,7 @@ func TestABombStopsAtTheLimit(t *testing.T) {
 		t.Run(name+" by RLIMIT_FSIZE", func(t *testing.T) {
 			// 64 MiB in units of 512 bytes. A write beyond it would be SIGXFSZ.
 			refusedWith(t, spec{through: []string{"/bin/sh", "-c", `ulimit -f 131072 && exec "$0" "$@"`}, flags: []string{"-d", "x=" + c.path}},
-				`cannot load dataset "x": `+c.needs+`, but a file may have only 64 MiB here, .*RLIMIT_FSIZE`)
+				`cannot load dataset "x": `+c.needs+`, but a file may have only (?:64 MiB|67,108,864 bytes) here, .*RLIMIT_FSIZE`)
 		})
 	}
 }

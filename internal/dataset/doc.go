@@ -16,7 +16,8 @@
 //     descriptor, goroutine or producer is left. Cancelling the context ends it promptly, also while it waits for a
 //     pipe or a server.
 //   - No more memory is filled than the headroom allows: what has a known size is checked together before a byte is
-//     loaded, the rest as it grows, both against what is free at that moment. So a decompression bomb ends early.
+//     loaded, the rest as it grows, both against what is free at that moment. So a decompression bomb ends early. What a
+//     decoder holds beside the content (a window, a dictionary) is counted with it, as long as it lasts.
 //   - What was loaded is whole: a file that changes while it is read, a truncated array, damaged packing, a download
 //     that breaks off, a command that fails after its last byte and a digest that is not the expected one are errors.
 //   - Secrets (headers, tokens, users and queries of URLs, arguments of commands) are in no error and no log line.

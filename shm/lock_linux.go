@@ -42,13 +42,18 @@ func explainLock(err error, size, step int64) error {
 	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOMEM) {
 		return err
 	}
+	locked := lockedNow()
 	var limit unix.Rlimit
-	if e := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); e != nil || uint64(lockedNow()+step) <= limit.Cur {
+	if e := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); e != nil || uint64(locked+step) <= limit.Cur {
 		return fmt.Errorf("the kernel could not bring it in: memory is short, or the file has become shorter: %w", err)
 	}
-	return fmt.Errorf("%d KiB are needed and RLIMIT_MEMLOCK is %d KiB, for everything that is locked: raise it "+
+	now := ""
+	if locked > 0 {
+		now = fmt.Sprintf(" (%d KiB by now)", locked>>10)
+	}
+	return fmt.Errorf("%d KiB are needed and RLIMIT_MEMLOCK is %d KiB, for everything that is locked%s: raise it "+
 		"(LimitMEMLOCK= in a systemd unit, ulimit -l, docker run --ulimit memlock=-1) or give CAP_IPC_LOCK: %w",
-		(size+1023)>>10, limit.Cur>>10, err)
+		(size+1023)>>10, limit.Cur>>10, now, err)
 }
 
 // lockedNow is how much memory this process has locked, 0 where that cannot be known.

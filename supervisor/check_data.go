@@ -33,11 +33,12 @@ type PlannedData struct {
 	Codec      string  `json:"codec,omitempty"` // what it is packed with
 	DType      string  `json:"dtype,omitempty"`
 	Shape      []int64 `json:"shape,omitempty"`
-	Members    int     `json:"members,omitempty"` // arrays in it
-	Direct     bool    `json:"direct,omitempty"`  // workers open the source itself
-	Size       *int64  `json:"size"`              // of the content, unpacked
-	SourceSize *int64  `json:"source_size"`       // as it lies there, packed
-	Fits       *bool   `json:"fits"`              // into the memory that can be used, alone
+	Members    int     `json:"members,omitempty"`  // arrays in it
+	Direct     bool    `json:"direct,omitempty"`   // workers open the source itself
+	Size       *int64  `json:"size"`               // of the content, unpacked
+	AtLeast    bool    `json:"at_least,omitempty"` // it may be more: only the first part of the source says its size
+	SourceSize *int64  `json:"source_size"`        // as it lies there, packed
+	Fits       *bool   `json:"fits"`               // into the memory that can be used, alone
 	FD         int     `json:"fd"`
 	Path       *string `json:"path"`
 	Hint       string  `json:"hint,omitempty"`
@@ -91,7 +92,8 @@ func (plan *Plan) look(p *parsed, sockets []contract.Socket) {
 			row.SourceSize = &found.SourceSize
 		}
 		if found.Size >= 0 {
-			row.Size = &found.Size
+			row.Size, row.AtLeast = &found.Size, found.AtLeast
+			plan.Memory.Partial = plan.Memory.Partial || found.AtLeast
 		}
 		switch {
 		case spec.Direct():

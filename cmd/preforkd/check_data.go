@@ -24,11 +24,11 @@ func (r *report) writeData(w io.Writer) {
 	fmt.Fprint(w, "\nDATASET\tSOURCE\tFORMAT\tSIZE\tFD\tPATH\n")
 	for _, d := range r.Data {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n",
-			d.Name, printable(d.Source), printable(contentOf(d)), size(d.Size), d.FD, printable(orUnknown(d.Path)))
+			d.Name, printable(d.Source), printable(contentOf(d)), contentSize(d), d.FD, printable(orUnknown(d.Path)))
 	}
 	fmt.Fprint(w, "\nDATASET\tTO READ\tTO HOLD\tAVAILABLE\tFITS\n")
 	for _, d := range r.Data {
-		held, fits := size(d.Size), unknown
+		held, fits := contentSize(d), unknown
 		if d.Direct {
 			held = "page cache"
 		}
@@ -42,6 +42,14 @@ func (r *report) writeData(w io.Writer) {
 			fmt.Fprintf(w, "\nhint: %s: %s\n", d.Name, printable(d.Hint))
 		}
 	}
+}
+
+// contentSize is the size of the content, or what it is at least.
+func contentSize(d supervisor.PlannedData) string {
+	if d.AtLeast {
+		return "≥ " + size(d.Size)
+	}
+	return size(d.Size)
 }
 
 // contentOf is a format with what is known of it: "npy <f4 400000×300 (zstd)".

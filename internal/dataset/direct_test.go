@@ -110,7 +110,7 @@ func TestADirectLinkToADirectoryIsItsFiles(t *testing.T) {
 func TestALockedDirectoryIsCountedOnce(t *testing.T) {
 	leavesNothing(t)
 	dir := t.TempDir()
-	for name, size := range map[string]int{"a": 6 << 20, "b": 1 << 20} {
+	for name, size := range map[string]int{"a": 6 << 18, "b": 1 << 18} {
 		if err := os.WriteFile(filepath.Join(dir, name), noise(size), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -126,17 +126,17 @@ func TestALockedDirectoryIsCountedOnce(t *testing.T) {
 	defer all[0].Close()
 	l := &Loader{
 		Have: map[string]*Loaded{"a": all[0]},
-		Free: func() (host.Headroom, error) { return host.Headroom{Free: 4 << 20, By: "a test"}, nil },
+		Free: func() (host.Headroom, error) { return host.Headroom{Free: 4 << 18, By: "a test"}, nil },
 	}
-	if err := os.WriteFile(filepath.Join(dir, "c"), noise(2<<20), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "c"), noise(2<<18), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	load(t, l, spec)
 	again := filepath.Join(dir, "d")
-	if err := errors.Join(os.WriteFile(again, noise(6<<20), 0o600), os.Rename(again, filepath.Join(dir, "a"))); err != nil {
+	if err := errors.Join(os.WriteFile(again, noise(6<<18), 0o600), os.Rename(again, filepath.Join(dir, "a"))); err != nil {
 		t.Fatal(err)
 	}
-	if got := refused(t, l, spec); !strings.Contains(got, "needs 8.0 MiB, but only 3.8 MiB") {
+	if got := refused(t, l, spec); !strings.Contains(got, "needs 2.0 MiB, but only 97") {
 		t.Errorf("another file of the same name: %s", got)
 	}
 }

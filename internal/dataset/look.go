@@ -19,6 +19,7 @@ type Look struct {
 	Format     string     // "" when only a load can tell
 	Codec      codec.Kind // of a file
 	Size       int64      // bytes of content, -1 when only a load can tell
+	AtLeast    bool       // there may be more than Size: a header says it, of the first part
 	SourceSize int64      // bytes of the source, -1 when it is not known
 	DType      string     // npy
 	Shape      []int64    // npy; nil for all else
@@ -87,8 +88,11 @@ func (s Spec) lookFile(ctx context.Context, look *Look) error {
 		Format: m.Format, Codec: found.kind, Size: -1, SourceSize: src.Size(), DType: m.DType, Shape: m.Shape,
 		Members: len(m.Members), Ext: s.ext(m.Format, found.kind, false), Hint: m.Hint,
 	}
-	if found.sure {
+	switch {
+	case found.sure:
 		look.Size = found.size
+	case m.Format != format.Npz && found.size > 0: // an npz is rewritten, and its size with it
+		look.Size, look.AtLeast = found.size, true
 	}
 	return nil
 }

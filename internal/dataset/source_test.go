@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 
 	"github.com/preforkd/preforkd/internal/codec"
@@ -129,5 +130,29 @@ func TestExtIsOnlyWhatIsPlain(t *testing.T) {
 		if got := (Spec{Name: "a", Source: c.source}).ext(c.format, c.kind, c.stream); got != c.want {
 			t.Errorf("%s as %s: %q, want %q", c.source, c.format, got, c.want)
 		}
+	}
+}
+
+// Of a large zstd file not every block is looked at; its header says the size.
+func TestALookAtALargeZstdFileSaysWhatItsHeaderSays(t *testing.T) {
+	const size = 100 << 20
+	path := filepath.Join(t.TempDir(), "x.zst")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = file.Write(w.EncodeAll(make([]byte, size), nil)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Close(), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	look, err := Spec{Name: "a", Source: path}.Look(t.Context())
+	if err != nil || look.Size != size || !look.AtLeast || look.Codec != codec.Zstd {
+		t.Errorf("%+v, %v", look, err)
 	}
 }

@@ -100,8 +100,8 @@ func (d *direct) walk() error {
 			return fs.SkipAll
 		}
 		info, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // a link to nowhere, or gone since
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ELOOP) {
+			return nil // a link to nowhere or to itself, or gone since
 		}
 		if err != nil {
 			return err
@@ -158,12 +158,17 @@ func (d *direct) each(f func(*os.File) error) error {
 func (d *direct) read(ctx context.Context, step func(block []byte)) error {
 	block := make([]byte, 1<<20)
 	return d.each(func(f *os.File) error {
+		info, err := f.Stat()
+		if err != nil {
+			return bare(err)
+		}
 		_ = control(f, func(fd int) { _ = unix.Fadvise(fd, 0, 0, unix.FADV_SEQUENTIAL) }) // twice the readahead
+		from := io.LimitReader(f, info.Size())                                            // a file in /proc has no size, and may have no end
 		for {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			n, err := f.Read(block)
+			n, err := from.Read(block)
 			step(block[:n])
 			switch {
 			case errors.Is(err, io.EOF):

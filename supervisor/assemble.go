@@ -95,7 +95,7 @@ func (v *view) data() []Data {
 		row := Data{
 			Name: version.Name, Version: version.number, Source: version.Display(),
 			Format: &version.Format, DType: version.DType, Shape: version.Shape, Members: len(version.Members),
-			Codec: string(version.Codec), Direct: version.Direct(), Locked: version.Locked(),
+			Codec: string(version.Codec), Direct: version.Direct(), Locked: version.locked,
 			Size: &size, Loaded: size, Read: version.SourceSize, SourceSize: &version.SourceSize,
 			LoadedAt: &version.At, LoadSeconds: new(seconds(version.Took)), SHA256: version.digest.Load(),
 		}

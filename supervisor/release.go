@@ -35,6 +35,7 @@ type version struct {
 	target string                 // what the link leads to
 	paths  []string               // what a worker may try, best first
 	digest atomic.Pointer[string] // SHA-256 of the content in hex; nil until it is known
+	locked bool                   // it was, when it was loaded: Loaded forgets at its end
 	freed  func()                 // ends what still reads it
 }
 
@@ -62,7 +63,7 @@ func (l *loop) present() *parsed {
 // adopt takes a new version up and publishes it under its own name.
 func (l *loop) adopt(loaded *dataset.Loaded, index int) *version {
 	l.numbers[loaded.Name]++
-	v := &version{Loaded: loaded, number: l.numbers[loaded.Name]}
+	v := &version{Loaded: loaded, number: l.numbers[loaded.Name], locked: loaded.Locked()}
 	l.link(v, index)
 	l.reckonDigest(v)
 	if s := l.serving(); v.link != "" && s.version(v.Name) == nil { // nothing older leads there

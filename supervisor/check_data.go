@@ -75,6 +75,7 @@ func (plan *Plan) look(p *parsed, sockets []contract.Socket) {
 	}
 	layout := contract.Plan{Sockets: sockets}
 	var local []dataset.Spec
+	var together int64
 	for i, found := range lookAt(p.data) {
 		spec := p.data[i]
 		row := PlannedData{Name: spec.Name, Source: spec.Display(), FD: layout.DataFD(i), Direct: spec.Direct()}
@@ -101,6 +102,7 @@ func (plan *Plan) look(p *parsed, sockets []contract.Socket) {
 			plan.Memory.Partial = true
 		default:
 			plan.Memory.Needed += dataset.Need(found.Size)
+			together += found.Size
 			if available := plan.Memory.Available; available != nil {
 				row.Fits = new(dataset.Fits(found.Size, *available))
 			}
@@ -112,7 +114,7 @@ func (plan *Plan) look(p *parsed, sockets []contract.Socket) {
 	}
 	if err := tryLoad(local, p.Stdin); err != nil {
 		plan.refuse(fail(KindData, err))
-	} else if available := plan.Memory.Available; available != nil && len(local) < len(p.data) && !dataset.Fits(plan.Memory.Needed, *available) {
+	} else if available := plan.Memory.Available; available != nil && len(local) < len(p.data) && !dataset.Fits(together, *available) {
 		plan.refuse(fail(KindData, fmt.Errorf("cannot load the datasets: they need %s together, but only %s of memory can be used (bound by %s)",
 			humanize.IBytes(uint64(plan.Memory.Needed)), humanize.IBytes(uint64(*available)), plan.Memory.By)))
 	}

@@ -48,7 +48,7 @@ func (l *loop) startLoading(specs []dataset.Spec, then func(loadResult)) {
 	progress := make(map[string]*loadState, len(specs))
 	for _, spec := range specs {
 		state := &loadState{spec: spec}
-		state.progress.Store(&dataset.Progress{Total: -1})
+		state.progress.Store(&dataset.Progress{Size: -1, Total: -1})
 		progress[spec.Name] = state
 		l.load.progress = append(l.load.progress, state)
 	}

@@ -55,9 +55,7 @@ func (l *loop) register(w *worker, r ready.Registration) {
 	if len(w.takers) >= maxTakers {
 		channel.Close()
 		l.decline(w, r.PID, fmt.Sprintf("%d processes of this worker do already", maxTakers))
-		if len(w.lapsed) < maxTakers {
-			w.lapsed = append(w.lapsed, r.PID)
-		}
+		w.lapse(r.PID)
 		return
 	}
 	t := &taker{pid: r.PID, names: r.Takes, channel: channel}
@@ -104,9 +102,16 @@ func (l *loop) lapse(w *worker, t *taker, why error) {
 		return
 	}
 	w.drop(t)
-	w.lapsed = append(w.lapsed, t.pid)
+	w.lapse(t.pid)
 	if !errors.Is(why, handover.ErrGone) {
 		l.decline(w, t.pid, why.Error())
+	}
+}
+
+// lapse remembers a process that may live on with what it has. One of many is enough to have the worker replaced.
+func (w *worker) lapse(pid int) {
+	if len(w.lapsed) < maxTakers || !w.lapsedLive() {
+		w.lapsed = append(w.lapsed, pid)
 	}
 }
 

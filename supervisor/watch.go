@@ -44,7 +44,7 @@ func (l *loop) watch() {
 	for _, v := range serving.versions {
 		loaded[v.Name] = v.Identity
 	}
-	l.helpers.Go(func() { // beside the loop: a file system may be slow, or hang
+	go func() { // beside the loop, and not waited for at its end: a file system may be slow, or hang
 		files, fresh := map[string]string{}, []dataset.Spec{}
 		for _, spec := range specs {
 			if file := spec.File(); file != "" {
@@ -65,7 +65,7 @@ func (l *loop) watch() {
 		if changed := l.changedSince(fresh, loaded); len(changed) > 0 {
 			l.report(func(l *loop) { l.sourcesChanged(changed) })
 		}
-	})
+	}()
 }
 
 // changedSince returns which datasets have another file than was loaded, and one that rests: what the watcher cannot know, since

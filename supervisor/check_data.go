@@ -38,7 +38,7 @@ type PlannedData struct {
 	Size       *int64  `json:"size"`               // of the content, unpacked
 	AtLeast    bool    `json:"at_least,omitempty"` // it may be more: only the first part of the source says its size
 	SourceSize *int64  `json:"source_size"`        // as it lies there, packed
-	Fits       *bool   `json:"fits"`               // into the memory that can be used, alone
+	Fits       *bool   `json:"fits"`               // into the memory that can be used, alone; nil when that is not known
 	FD         int     `json:"fd"`
 	Path       *string `json:"path"`
 	Hint       string  `json:"hint,omitempty"`
@@ -104,7 +104,10 @@ func (plan *Plan) look(p *parsed, sockets []contract.Socket) {
 			plan.Memory.Needed += dataset.Need(found.Size)
 			together += found.Size
 			if available := plan.Memory.Available; available != nil {
-				row.Fits = new(dataset.Fits(found.Size, *available))
+				// What may be more than its first part says does not fit for sure, or may.
+				if fits := dataset.Fits(found.Size, *available); !fits || !found.AtLeast {
+					row.Fits = &fits
+				}
 			}
 		}
 		if spec.Local() { // pipes are left alone: opening one would wake its writer

@@ -71,8 +71,12 @@ func cold(file *os.File, offset, length int64) bool {
 // read fills p from the file at off, and may write beyond its length, within its capacity. io.ErrUnexpectedEOF: the
 // file ends before that.
 func (s *source) read(p []byte, off int64) error {
+	piece := bufferSize
+	if s.direct != nil {
+		piece = windowSize
+	}
 	for len(p) > 0 {
-		n, err := s.some(p[:min(len(p), bufferSize)], off)
+		n, err := s.some(p[:min(len(p), piece)], off)
 		if err != nil {
 			return err
 		}

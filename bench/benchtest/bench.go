@@ -30,6 +30,8 @@ func (b *bench) do(o order) (answer, error) {
 		return b.limit(o)
 	case "direct":
 		return b.direct(o)
+	case "fresh":
+		return fresh(o)
 	case "plain":
 		return plain(o)
 	case "fill":

@@ -108,6 +108,28 @@ func (b *bench) readInto(o order, flags int) (answer, error) {
 	return answer{"seconds": seconds}, err
 }
 
+// fresh reads a file into huge pages that nobody has touched: what any program pays whose memory comes from the kernel,
+// which zeroes it first.
+func fresh(o order) (answer, error) {
+	f, err := os.Open(o.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var a area
+	seconds, err := timed(func() error {
+		if a, err = mapAligned(-1, o.Bytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE); err != nil {
+			return err
+		}
+		_ = unix.Madvise(a.data, unix.MADV_HUGEPAGE) // without huge pages it is small pages
+		return read(f, a.data, o.Threads, hugePage)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answer{"seconds": seconds}, a.unmap()
+}
+
 // plain reads a file into a new memfd of 4 KiB pages that is mapped: what one writes first.
 func plain(o order) (answer, error) {
 	f, err := os.Open(o.Path)

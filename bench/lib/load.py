@@ -12,7 +12,7 @@ from kit import (FOLDER, GIB, MIB, TMPFS, TOOL, Failure, Helper, Table, environm
                  size_text, threads)
 
 BLOCK = 8 * MIB  # bytes of one read of the limits and of the plain way: smaller ones are slower or no faster
-COLD_THREADS = 4  # as many as preforkd reads a disk with
+COLD_THREADS = 8  # as many as preforkd reads a disk with
 
 # By shmem_enabled: preforkd's rate to the copy limit, and to a plain pread into the map.
 GOALS = {"never": (0.60, 4), "advise": (0.80, 6), "within_size": (0.80, 6), "always": (0.80, 6)}
@@ -57,6 +57,7 @@ def cached(bench, numpy, path, size, shmem, goals):
         "limit": lambda: bench("limit", path=path, bytes=size, threads=count, block=BLOCK),
         "preforkd": lambda: bench("preforkd", path=path),
         "fill": lambda: bench("fill", path=path, bytes=size, threads=count),
+        "fresh": lambda: bench("fresh", path=path, bytes=size, threads=count),
         "plain": lambda: bench("plain", path=path, bytes=size, threads=count, block=BLOCK),
     }
     if TMPFS:
@@ -94,11 +95,13 @@ def cached(bench, numpy, path, size, shmem, goals):
     table.add("preforkd, until workers can start", got["preforkd"], "GB/s", to("preforkd", "limit"), goals[0],
               note=f"{statistics.median(huge):.0%} huge{', ' + note if note else ''}")
     table.add("shm.Fill alone", got["fill"], "GB/s", to("fill", "limit"))
+    table.add("pread into new huge pages of a private map", got["fresh"], "GB/s", to("fresh", "limit"))
     table.add("pread into a 4 KiB map of a memfd", got["plain"], "GB/s", to("plain", "limit"))
     if "cp" in got:
         table.add("cp to tmpfs (/dev/shm)", got["cp"], "GB/s", to("cp", "limit"))
     if "numpy" in got:
         table.add("numpy.fromfile, private to one process", got["numpy"], "GB/s", to("numpy", "limit"))
+    table.add("preforkd to new private huge pages", to("preforkd", "fresh"), "times")
     table.add("preforkd to the 4 KiB map", to("preforkd", "plain"), "times", goal=goals[1])
     table.add("unmap, seal, open again", seal, "ms", goal=3, at_most=True)
     table.print(f"Load {size_text(size)} from the page cache, shmem_enabled={shmem}, {count} threads, {rounds} rounds",

@@ -51,7 +51,7 @@ func (s *Supervisor) supervised(v *view, measured *memstat.Fleet) Supervised {
 		state = StateStopping
 	}
 	return Supervised{
-		PID: os.Getpid(), Version: s.config.Version, Name: s.config.Name, State: state,
+		PID: os.Getpid(), Version: s.config.Version, Name: s.config.Name, State: state, Command: v.command,
 		StartedAt: s.started, Uptime: seconds(time.Since(s.started)),
 		Operation: v.operation(), LastReload: v.reload,
 		RSS: measured.Self.RSS, PSS: measured.Self.PSS, CPUSeconds: measured.Self.CPUSeconds,

@@ -58,6 +58,7 @@ type Config struct {
 	MaxPrivate  Limit         // bytes of anonymous memory
 
 	StatsBudget float64 // share of one core for exact memory figures: 0.01
+	HideArgs    bool    // show the command without its arguments in stats
 
 	RunDir RunDir   // where links to the datasets go: none
 	Stdin  *os.File // the source "-": os.Stdin

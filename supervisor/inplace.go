@@ -327,8 +327,10 @@ func (l *loop) answered(o *order, w *worker, err error) {
 		}
 		w.release, w.versions, l.roster = o.release, o.release.versions, true
 		l.about(w.id).Info("worker took new data in place", "datasets", o.fresh)
+		l.noteWorker(w, EventTook, "took new data in place", false)
 	} else if alive {
 		l.about(w.id).Warn("worker did not take new data in place and is to be replaced", "datasets", o.fresh, "error", err)
+		l.noteWorker(w, EventTook, "did not take new data in place and is to be replaced: "+err.Error(), true)
 	}
 	if l.order != o { // a stop has answered it
 		return

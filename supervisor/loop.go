@@ -242,7 +242,9 @@ func (l *loop) stepThen(event fleet.Event, decided func()) {
 		next := l.queue[0]
 		l.queue = l.queue[1:]
 		var actions []fleet.Action
+		before := l.state
 		l.state, actions = fleet.Step(l.state, l.now(), next.event)
+		l.noteChange(before)
 		next.decided()
 		if l.state.Phase == fleet.Stopping {
 			l.hurryLeaving()

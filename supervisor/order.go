@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/preforkd/preforkd/internal/fleet"
@@ -79,6 +80,18 @@ func (s *Supervisor) give(ctx context.Context, o *order) (string, error) {
 	}
 }
 
+// title is how people are told of it.
+func (o *order) title() string {
+	text := o.kind.String()
+	if len(o.names) > 0 {
+		text += " of " + strings.Join(o.names, ", ")
+	}
+	if o.watched {
+		text += ", whose files have changed,"
+	}
+	return text
+}
+
 var errStopping = errors.New("the fleet is stopping")
 
 // refused is an error that says that nothing was changed.
@@ -139,6 +152,7 @@ func (l *loop) nextOrder() {
 	o := l.orders[0]
 	l.order, l.orders = o, l.orders[1:]
 	o.begun = time.Now()
+	l.note(EventBegun, o.title()+" begun")
 	if o.kind == fleet.ReasonReload {
 		l.reload(o)
 	} else {
@@ -160,8 +174,10 @@ func (l *loop) end(text string, err error) {
 	}
 	if err != nil {
 		l.config.Log.Error("order failed", "order", o.kind.String(), "error", err)
+		l.note(EventFailed, err.Error())
 	} else {
 		l.config.Log.Info("order done", "order", o.kind.String(), "result", text, "took", roundedTime(time.Since(o.begun)))
+		l.note(EventDone, o.title()+" done after "+roundedTime(time.Since(o.begun))+": "+text)
 	}
 	l.publish() // who gets the answer finds it in the snapshot too
 	l.answer(o, text, err)

@@ -9,11 +9,14 @@ package supervisor
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strconv"
 	"sync/atomic"
+
+	humanize "github.com/dustin/go-humanize"
 
 	"github.com/preforkd/preforkd/internal/contract"
 	"github.com/preforkd/preforkd/internal/dataset"
@@ -38,6 +41,9 @@ type version struct {
 	locked bool                   // it was, when it was loaded: Loaded forgets at its end
 	freed  func()                 // ends what still reads it
 }
+
+// String is how people are told of it.
+func (v *version) String() string { return fmt.Sprintf("%s version %d", v.Name, v.number) }
 
 // version returns the version of a dataset that this release has, or nil.
 func (r *release) version(name string) *version {
@@ -73,6 +79,7 @@ func (l *loop) adopt(loaded *dataset.Loaded, index int) *version {
 	}
 	l.versions = append(l.versions, v)
 	l.roster = true
+	l.note(EventLoaded, fmt.Sprintf("%s loaded: %s in %s", v, humanize.IBytes(uint64(v.Size())), roundedTime(v.Took)))
 	return v
 }
 
@@ -176,6 +183,7 @@ func (l *loop) free(v *version) {
 		}
 	}
 	v.freed()
+	l.note(EventFreed, v.String()+" is given back")
 	l.closeBeside(v.Loaded)
 }
 

@@ -41,6 +41,7 @@ type Supervised struct {
 	PID        int       `json:"pid"`
 	Version    string    `json:"version"`
 	Name       string    `json:"name"`
+	Command    []string  `json:"command"` // of the workers, as it was given; only its first word with Config.HideArgs
 	StartedAt  time.Time `json:"started_at"`
 	Uptime     float64   `json:"uptime"`
 	RSS        *int64    `json:"rss"`

@@ -28,6 +28,7 @@ type Supervisor struct {
 	changed atomic.Pointer[chan struct{}]
 	beat    atomic.Int64 // when the loop last answered, in nanoseconds since started
 	sampler *memstat.Sampler
+	journal journal
 	cgroup  cgroupCache
 }
 
@@ -45,7 +46,7 @@ func New(config Config) (*Supervisor, error) {
 		sampler: memstat.New(memstat.Options{Budget: p.StatsBudget}),
 	}
 	s.changed.Store(new(make(chan struct{})))
-	s.view.Store(&view{reloads: newReloads(), state: fleet.New(fleet.Config{Workers: p.Workers}), ended: make([]endedView, p.Workers)})
+	s.view.Store(&view{reloads: newReloads(), command: p.shownCommand(), state: fleet.New(fleet.Config{Workers: p.Workers}), ended: make([]endedView, p.Workers)})
 	return s, nil
 }
 

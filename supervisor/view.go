@@ -19,6 +19,7 @@ import (
 // loads, a segment's allocation, a socket's queue.
 type view struct {
 	state    fleet.State
+	command  []string // as it is shown
 	loading  []*loadState
 	order    *orderView
 	reload   *Reload
@@ -65,7 +66,7 @@ type workerView struct {
 // publish makes the present state visible and tells the sampler whom to measure.
 func (l *loop) publish() {
 	v := &view{
-		state: l.state, order: l.orderView(), reload: l.lastReload, reloads: maps.Clone(l.reloads), versions: append([]*version(nil), l.versions...),
+		state: l.state, command: l.present().shownCommand(), order: l.orderView(), reload: l.lastReload, reloads: maps.Clone(l.reloads), versions: append([]*version(nil), l.versions...),
 		live: make(map[fleet.ID]workerView, len(l.workers)), ended: make([]endedView, max(len(l.ended), len(l.state.Slots))),
 		lingering: len(l.processes) > 0,
 	}
@@ -119,3 +120,11 @@ func (v *view) targets() []memstat.Target {
 }
 
 func (v *version) key() memstat.SegKey { return memstat.SegKey{Name: v.Name, Version: v.number} }
+
+// shownCommand is the command line that everybody may see who may see the stats.
+func (p *parsed) shownCommand() []string {
+	if p.HideArgs {
+		return p.Command[:1:1]
+	}
+	return p.Command
+}

@@ -165,6 +165,7 @@ func (l *loop) news(w *worker, event process.Event) {
 	switch event := event.(type) {
 	case process.Spawned:
 		l.about(w.id).Info("worker started", "pid", w.process.PID)
+		l.noteWorker(w, EventStarted, "started", false)
 		l.probe(w)
 		l.roster = true
 		l.step(fleet.Spawned{ID: w.id, PID: w.process.PID})
@@ -183,6 +184,7 @@ func (l *loop) spawnFailed(w *worker, event process.SpawnFailed) {
 		if l.state.Phase != fleet.Stopping && l.state.Phase != fleet.Stopped { // else it is what Run fails with
 			l.about(w.id).Error("cannot start worker", "error", event.Err)
 		}
+		l.noteWorker(w, EventEnded, "cannot start: "+event.Err.Error(), true)
 	})
 }
 
@@ -226,6 +228,7 @@ func (l *loop) logEnd(w *worker, event process.Exited, reason fleet.Reason) {
 		level = slog.LevelInfo
 	}
 	l.about(w.id).Log(l.ctx, level, "worker ended", attrs...)
+	l.noteWorker(w, EventEnded, endText(w, event, reason), level != slog.LevelInfo)
 }
 
 // retire takes a worker that has ended off the books.
@@ -290,6 +293,7 @@ func (l *loop) probe(w *worker) {
 			}
 			if l.workers[w.id] == w {
 				l.about(w.id).Info("worker ready", "pid", w.process.PID, "after", roundedTime(time.Since(w.spawned)))
+				l.noteWorker(w, EventReady, "ready after "+roundedTime(time.Since(w.spawned)), false)
 				l.roster = true
 				w.limits.Ready(l.now())
 			}

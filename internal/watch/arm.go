@@ -23,14 +23,17 @@ type node struct{ dev, ino uint64 }
 func (k *keeper) arm() {
 	var trouble error
 	// What was made before a new directory was watched brings no event. It shows in another way through it.
+	fresh := true
 	for range 4 {
-		var fresh bool
 		dirs := k.ways()
 		fresh, trouble = k.add(dirs)
 		k.remove(dirs)
 		if !fresh {
 			break
 		}
+	}
+	if fresh { // it changes faster than we look
+		k.again()
 	}
 	k.poor = trouble != nil
 	if k.poor && !k.warned {
@@ -80,8 +83,10 @@ func (k *keeper) add(dirs map[string]bool) (fresh bool, trouble error) {
 		switch err := k.notify.Add(dir); {
 		case err == nil:
 			k.armed[dir] = now
-		case errors.Is(err, fs.ErrNotExist): // it went a moment ago
+			fresh = fresh || nodeOf(dir) != now // another one has come into its place
+		case errors.Is(err, fs.ErrNotExist): // it went a moment ago: the way is another one, and nobody may be watching it
 			delete(k.armed, dir)
+			fresh = true
 		default:
 			delete(k.armed, dir)
 			trouble = advise(fmt.Errorf("%s: %w", dir, err))
@@ -102,10 +107,15 @@ func (k *keeper) remove(dirs map[string]bool) {
 // drain takes fsnotify's errors at once: it may hold the lock that Add and Remove need while it waits for that.
 func (k *keeper) drain(errs <-chan error) {
 	for range errs {
-		select {
-		case k.lost <- struct{}{}:
-		default:
-		}
+		k.again()
+	}
+}
+
+// again has everything looked at anew, soon.
+func (k *keeper) again() {
+	select {
+	case k.lost <- struct{}{}:
+	default:
 	}
 }
 

@@ -17,7 +17,7 @@ type keeper struct {
 	*Watcher
 	files  map[string]*file
 	notify *fsnotify.Watcher  // nil: not to be had
-	lost   chan struct{}      // it has lost events
+	lost   chan struct{}      // events are lost, or were never asked for in time
 	armed  map[string]node    // directories that it watches
 	wanted map[string][]*file // whom an event under this path is about
 	poor   bool               // something is not watched

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Everything a developer does. Needed: Linux, Go 1.26, Python 3.11 or newer. Every target fetches the rest for itself:
-# Go modules, the pinned tools, an environment in .venv and, as root on Debian or Ubuntu, python3-venv and nodejs.
+# Go modules, the pinned tools, an environment in .venv and, as root on Debian or Ubuntu, python3-venv, nodejs and chromium.
 
 SHELL    := /bin/bash
 GO       ?= go
@@ -18,9 +18,11 @@ ldflags := -s -w $(if $(VERSION),-X main.version=$(VERSION))
 VENV    := $(CURDIR)/.venv
 
 # Tests against real servers skip where a server is missing; PREFORKD_TEST_ALL=1 makes that a failure, so that nothing
-# is skipped in silence. Only Node, which comes from the system, may be impossible to install: see hack/node.sh.
+# is skipped in silence. Only Node and Chromium, which come from the system, may be impossible to install: see
+# hack/node.sh and hack/chromium.sh.
 test_env = PREFORKD_TEST_ALL=$$(command -v node >/dev/null && echo 1) PREFORKD_TEST_VENV=$(VENV) \
 	PREFORKD_TEST_BIN=$(CURDIR)/bin/preforkd
+e2e_env = $(test_env) PREFORKD_TEST_CHROMIUM=$$(command -v chromium >/dev/null && echo 1) PREFORKD_E2E_LONG=$(LONG)
 
 .DELETE_ON_ERROR:
 .PHONY: help build demo test race cover lint fmt fuzz bench e2e install clean
@@ -51,7 +53,7 @@ lint: ## check formatting, go vet and golangci-lint (.golangci.yml)
 		{ printf 'not formatted, run make fmt:\n%s\n' "$$files" >&2; exit 1; }
 	$(GO) vet ./...
 	$(tool) golangci-lint run ./...
-	@[ ! -f test/go.mod ] || { cd test && $(GO) vet ./... && $(tool) golangci-lint run ./...; }
+	@cd test && $(GO) vet ./... && $(tool) golangci-lint run ./...
 
 fmt: ## format the Go code
 	$(tool) gofumpt -w .
@@ -63,8 +65,8 @@ bench: build ## run the benchmarks that match BENCH (all)
 	GO=$(GO) hack/bench.sh '$(BENCH)'
 
 e2e: build $(VENV)/.test ## run the end-to-end suites in test/; LONG=1: loads of 60 s instead of 15 s
-	@[ -f test/go.mod ] || { echo 'there is no test/go.mod yet'; exit 0; }; \
-	set -x; cd test && PREFORKD_E2E_LONG=$(LONG) $(test_env) $(GO) test -timeout 30m ./...
+	@hack/chromium.sh
+	cd test && $(e2e_env) $(GO) test -timeout 30m ./...
 
 install: build ## install into $(PREFIX)/bin
 	install -D -m 755 bin/preforkd $(DESTDIR)$(PREFIX)/bin/preforkd

@@ -186,7 +186,7 @@ func (v *version) allocated() int64 {
 }
 
 func (v *view) memory(measured *memstat.Fleet) Memory {
-	account := memstat.Account{Ready: v.state.Count(fleet.WorkerReady), Supervisor: measured.Self.PSS}
+	account := memstat.Account{Ready: v.state.Count(fleet.WorkerReady), Supervisor: measured.Self.Held()}
 	for _, slot := range v.state.Slots {
 		for _, w := range slot.Workers {
 			if w.Phase == fleet.WorkerReady {

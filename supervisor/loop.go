@@ -171,6 +171,7 @@ func (l *loop) wait(ctx context.Context) error {
 	defer timer.Stop()
 	stop := ctx.Done()
 	l.woke = time.Since(l.started)
+	due := l.woke // the next tick at the latest, however much news comes: a talkative fleet must not put it off
 	for l.finish == nil || len(l.processes) > 0 || l.load != nil || l.strays() {
 		var f func(*loop)
 		select {
@@ -181,7 +182,7 @@ func (l *loop) wait(ctx context.Context) error {
 		case result := <-l.loaded():
 			f = func(l *loop) { l.dataLoaded(result) }
 		case <-timer.C:
-			f = (*loop).tick
+			f, due = (*loop).tick, time.Since(l.started)+time.Second
 		}
 		l.notePause()
 		if f != nil {
@@ -190,7 +191,7 @@ func (l *loop) wait(ctx context.Context) error {
 		}
 		l.woke = time.Since(l.started)
 		l.beat.Store(int64(l.woke))
-		next := min(time.Second, max(0, min(l.state.Next(), l.nextLimit())-l.now()))
+		next := max(0, min(due-l.woke, min(l.state.Next(), l.nextLimit())-l.now()))
 		if l.asked != nil {
 			next = min(next, strayPoll)
 		}

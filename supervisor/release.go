@@ -223,7 +223,8 @@ func (l *loop) segments() []memstat.Segment {
 		}
 		list = append(list, memstat.Segment{
 			SegKey: memstat.SegKey{Name: v.Name, Version: v.number},
-			Dev:    v.Segment.Dev(), Ino: v.Segment.Ino(), Size: v.Segment.Size(), Allocated: v.Segment.Allocated,
+			Dev:    v.Segment.Dev(), Ino: v.Segment.Ino(), Size: v.Segment.Size(), Locked: v.locked,
+			Allocated: v.Segment.Allocated,
 		})
 	}
 	return list

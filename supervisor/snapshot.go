@@ -199,7 +199,7 @@ type Memory struct {
 	Data           int64        `json:"data"`   // allocated bytes of live segments, once, mapped or not
 	Mapped         *int64       `json:"mapped"` // Σ (rss − cow) over workers and segments
 	COW            *int64       `json:"cow"`
-	Supervisor     *int64       `json:"supervisor"`      // preforkd's own PSS
+	Supervisor     *int64       `json:"supervisor"`      // preforkd's own PSS and page tables
 	Used           *int64       `json:"used"`            // data + Σ workers (private + other file and shared memory + page tables) + supervisor
 	WithoutSharing *int64       `json:"without_sharing"` // used + saved
 	Saved          *int64       `json:"saved"`           // mapped − data; may be negative just after a load

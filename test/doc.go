@@ -14,6 +14,8 @@
 //   - load: progress, standard input, parallel loads, what a worker finds of an array
 //   - formats, refused, sources, documented, direct, progress, plan: data from anywhere, in every format, and what is said of it
 //   - versions, watch, inplace, interrupted, faults, pages: new versions under load, taken in place, and what goes wrong meanwhile
+//   - dashboard: figures, reloads and crashes in a real browser; every state of a fleet, every window, the keyboard, axe
+//   - top: the screen on a real pseudo-terminal, its keys, sizes, colours and ends; what a report says of a real fleet
 //   - limits: a dataset larger than the cgroup allows
 //   - systemd, pid1, user: sockets that were passed in, orphans, workers of another user
 //

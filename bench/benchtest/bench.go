@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// bench carries out measurements. What it keeps between orders: the populated buffer and the segments.
+// bench carries out measurements. What it keeps between orders: the populated buffer, the segments, and workers.
 type bench struct {
 	buffer   area
 	segments map[string]*held
+	crowd    crowd
 }
 
 func (b *bench) do(o order) (answer, error) {
@@ -42,6 +43,18 @@ func (b *bench) do(o order) (answer, error) {
 		return b.segment(o)
 	case "attach":
 		return b.attach(o)
+	case "share":
+		return nil, b.crowd.share(b.segments[o.Path], o)
+	case "part":
+		return nil, b.crowd.part()
+	case "round":
+		return b.crowd.round(o)
+	case "stall":
+		return b.crowd.stall(o)
+	case "ask":
+		return askStats(o)
+	case "end":
+		return nil, b.crowd.end()
 	}
 	return nil, fmt.Errorf("cannot do %q", o.Do)
 }

@@ -7,8 +7,9 @@
 // Orders are JSON objects, one a line, on standard input; each is answered by one line on standard output. At the end of
 // the input it ends. It never decides what is good: it knows no goals.
 //
-// Three commands: `benchtest` carries out measurements, `benchtest worker` is a web server that preforkd runs, and
-// `benchtest client ADDRESS` puts it under load.
+// Five commands: `benchtest` carries out measurements, `benchtest worker` is a web server that preforkd runs, `benchtest
+// client ADDRESS` puts it under load, `benchtest hold` is a worker that only maps its dataset, and `benchtest mapper N`
+// one that maps a segment on order.
 package main
 
 import (
@@ -34,8 +35,12 @@ func run(args []string) error {
 		return serve(len(args) > 1 && args[1] == "takes")
 	case args[0] == "client" && len(args) == 2:
 		return load(args[1])
+	case args[0] == "hold":
+		return hold()
+	case args[0] == "mapper":
+		return obey(new(mapper).do)
 	}
-	return fmt.Errorf("cannot run %q: there are worker [takes] and client ADDRESS", strings.Join(args, " "))
+	return fmt.Errorf("cannot run %q: there are worker [takes], client ADDRESS, hold and mapper N", strings.Join(args, " "))
 }
 
 // order is what is to be done; which fields count depends on Do.
@@ -43,13 +48,14 @@ type order struct {
 	Do      string
 	Path    string // the file that it is about
 	Bytes   int64  // how much of it, or how much memory
-	Threads int
+	Threads int    // or clients
 	Block   int64  // bytes of one read
-	Kind    string // of content, of mapping, of client
+	Kind    string // of content, of mapping, of reading; the page that is asked for
 	Huge    bool
 	Number  uint64 // generation of the content
 	Workers int
 	Seconds float64
+	Pause   float64 // seconds between the requests of a client, on the average
 }
 
 // answer is what came of an order: figures by name.

@@ -23,7 +23,7 @@ def processor():
 def main():
     printed = sys.stdin.read()
     printed = printed[max(printed.find("== bench/"), 0):].strip()
-    missing = [name for name in ("codec", "load", "pages", "reload") if f"== bench/{name}.sh" not in printed]
+    missing = [name for name in ("codec", "load", "pages", "reload", "stats") if f"== bench/{name}.sh" not in printed]
     if missing or "cannot go on" in printed:
         sys.exit(f"cannot record an incomplete run: {', '.join(missing) or 'a bench has failed'}")
     with open("/proc/meminfo") as file:

@@ -22,7 +22,6 @@ import (
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
 
-	"github.com/preforkd/preforkd/internal/api"
 	"github.com/preforkd/preforkd/internal/config"
 	"github.com/preforkd/preforkd/internal/rundir"
 	"github.com/preforkd/preforkd/supervisor"
@@ -86,7 +85,7 @@ func (r *report) plan(options *config.Options) error {
 		err = cfg.Validate()
 	}
 	if err == nil {
-		err = api.CheckAddress(options.Stats)
+		err = checkStats(options)
 	}
 	if err != nil {
 		return err
@@ -102,7 +101,10 @@ func (r *report) plan(options *config.Options) error {
 	if cfg.Inherited, err = inheritedSockets(); err != nil {
 		refuse(exitListen, err)
 	}
-	stats, err := api.Listen(options.Stats)
+	stats, err := listenStats(options)
+	if open := stats.Warning(); open != "" {
+		warnings = append(warnings, open)
+	}
 	closeListener(stats)
 	switch {
 	case err != nil && options.StatsGiven:

@@ -49,6 +49,10 @@ func dispatch(args []string, stdout, stderr io.Writer) int {
 		return checkCmd(args[1:], stdout, stderr)
 	case "status":
 		return statusCmd(args[1:], stdout, stderr)
+	case "top":
+		return topCmd(args[1:], stdout, stderr)
+	case "report":
+		return reportCmd(args[1:], stdout, stderr)
 	case "version", "--version":
 		fmt.Fprintln(stdout, "preforkd", buildVersion())
 		return exitDone
@@ -70,6 +74,8 @@ Usage:
   preforkd [run] [flags] [--] COMMAND [ARG...]   run a fleet in the foreground
   preforkd check [flags] [--] COMMAND [ARG...]   check everything, load nothing, print the plan
   preforkd status [--json]                       what a running fleet does, holds and saves
+  preforkd top                                   the same live on a terminal
+  preforkd report [--json]                       the saving, to paste into an issue: Markdown
   preforkd reload [NAME...]                      configuration, data and code anew, without a pause
   preforkd restart [ID...]                       replace workers, without a pause
   preforkd scale N                               run N workers from now on

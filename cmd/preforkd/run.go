@@ -41,7 +41,7 @@ func runCmd(args []string, stdout, stderr io.Writer) int {
 		err = cfg.Validate()
 	}
 	if err == nil {
-		err = api.CheckAddress(options.Stats)
+		err = checkStats(options)
 	}
 	if err != nil {
 		return misconfigured(stderr, err)
@@ -95,12 +95,14 @@ func serve(options *config.Options, cfg supervisor.Config, signals *signals, con
 	if cfg.Inherited, err = inheritedSockets(); err != nil {
 		return exitListen, err
 	}
-	stats, err := api.Listen(options.Stats)
+	stats, err := listenStats(options)
 	switch {
 	case err != nil && options.StatsGiven:
 		return exitListen, err
 	case err != nil:
 		cfg.Log.Warn("stats are on the control socket only", "error", err)
+	case stats.Warning() != "":
+		cfg.Log.Warn("stats are open", "warning", stats.Warning())
 	}
 	dir, err := rundir.Open(rundir.Options{Name: options.Name, Given: options.Name != "", Dir: options.RunDir})
 	switch {

@@ -19,7 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/preforkd/preforkd/internal/api/apitest"
-	"github.com/preforkd/preforkd/supervisor"
 )
 
 const (
@@ -52,7 +51,10 @@ func TestEveryFieldOfTheStatsIsOnItsPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fields(reflect.TypeFor[supervisor.Snapshot](), "")
+	var want []string
+	for prefix, typ := range documentedTypes() {
+		want = append(want, fields(typ, prefix)...)
+	}
 	var got []string
 	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_0-9.\\[\\]]+)` \\|").FindAllStringSubmatch(string(page), -1) {
 		got = append(got, row[1])
@@ -94,7 +96,7 @@ func TestTheMetricsPageIsMadeFromTheCode(t *testing.T) {
 	for _, section := range []struct {
 		title   string
 		metrics []metric
-	}{{"The fleet", fleetMetrics()}, {"Memory and data", memoryMetrics()}, {"Workers", workerMetrics()}} {
+	}{{"The fleet", fleetMetrics()}, {"Memory and data", memoryMetrics()}, {"Workers", workerMetrics()}, {"Measuring", samplerMetrics()}} {
 		fmt.Fprintf(&b, "## %s\n\n| name | type | labels | meaning |\n|---|---|---|---|\n", section.title)
 		for _, m := range section.metrics {
 			kind, labels := "gauge", "–"

@@ -3,7 +3,8 @@
 
 package api
 
-// Who may ask: the Host header on loopback listeners, the peer's uid on the control socket.
+// Who may ask: the peer's uid on the control socket; the Host header on loopback listeners; no other site's page;
+// who has a password, where there are any.
 
 import (
 	"context"
@@ -23,16 +24,29 @@ func guard(next http.Handler, l *Listener) http.Handler {
 		header := w.Header()
 		header.Set("Cache-Control", "no-store")
 		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("X-Frame-Options", "DENY")
 		switch {
 		case l.control && !mayControl(r.Context()):
 			http.Error(w, "this socket answers its owner and root only", http.StatusForbidden)
 		case loopback && !hostAllowed(r.Host, l.host):
 			http.Error(w, "unknown Host; use localhost, 127.0.0.1 or the address given to --stats", http.StatusForbidden)
+		case r.Header.Get("Sec-Fetch-Site") == "cross-site" && !isPage(r.URL.Path):
+			http.Error(w, "another site's page asks for this; open the address itself", http.StatusForbidden)
+		case l.secrets.gate != nil && !isProbe(r.URL.Path) && l.secrets.gate.refuse(w, r):
 		default:
 			next.ServeHTTP(w, r)
 		}
 	})
 }
+
+// isPage tells whether a path holds nothing but the dashboard's own files, the same for everybody. A link from
+// elsewhere may lead to it.
+func isPage(path string) bool { return path == "/" || strings.HasPrefix(path, assets) }
+
+// isProbe tells whether a path answers yes or no to whoever asks: a kubelet and most load balancers have no password.
+func isProbe(path string) bool { return path == "/healthz" || path == "/readyz" }
 
 func isLoopback(address net.Addr) bool {
 	tcp, ok := address.(*net.TCPAddr)

@@ -87,6 +87,52 @@ func TestAListenerForAllInterfacesTakesAnyHost(t *testing.T) {
 	}
 }
 
+func TestAPageOfAnotherSiteGetsNothing(t *testing.T) {
+	source := apitest.NewSource(apitest.Example())
+	url := serve(t, source)
+	for _, site := range []string{"cross-site", "same-site", "same-origin", "none", ""} {
+		want := 200
+		if site == "cross-site" {
+			want = 403
+		}
+		for _, r := range rows(source, nil) {
+			if r.stream {
+				continue
+			}
+			response, body := ask(t, "GET", url+r.path, "Sec-Fetch-Site", site, "Origin", "https://evil.example")
+			if response.StatusCode != want || want == 403 && strings.Contains(body, "schema") {
+				t.Errorf("%s %s: %s", site, r.path, response.Status)
+			}
+			for name := range response.Header {
+				if strings.HasPrefix(name, "Access-Control-") {
+					t.Errorf("%s has the header %s", r.path, name)
+				}
+			}
+		}
+		if response, _ := ask(t, "GET", url+"/", "Sec-Fetch-Site", site, "Accept", "text/html"); response.StatusCode != 200 {
+			t.Errorf("a link to the page from a %s page: %s", site, response.Status)
+		}
+	}
+	for _, request := range []struct{ method, path string }{{"HEAD", "/events"}, {"OPTIONS", "/stats"}} {
+		response, _ := ask(t, request.method, url+request.path, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")
+		if response.StatusCode != 403 {
+			t.Errorf("another site's %s: %s", request, response.Status)
+		}
+	}
+}
+
+// A name that was made to resolve to this machine is refused whatever the browser says of the page.
+func TestARebindingNameIsRefusedOnEveryPath(t *testing.T) {
+	source := apitest.NewSource(apitest.Example())
+	url := serve(t, source)
+	for _, path := range []string{"/", "/assets/app.js", "/stats", "/events", "/history", "/healthz", "/nope"} {
+		response, _ := ask(t, "GET", url+path, "Host", "evil.example:9797", "Sec-Fetch-Site", "same-origin")
+		if response.StatusCode != 403 {
+			t.Errorf("%s: %s", path, response.Status)
+		}
+	}
+}
+
 func TestHeadersBeyondTheLimitAreRefused(t *testing.T) {
 	address := strings.TrimPrefix(serve(t, apitest.NewSource(apitest.Example())), "http://")
 	request := "GET /stats HTTP/1.1\r\nHost: localhost\r\nX-Long: " + strings.Repeat("x", 16<<10) + "\r\n\r\n"
@@ -106,13 +152,13 @@ func TestConnectionsAreNotKeptOpen(t *testing.T) {
 	}
 }
 
-// Clients that never finish their request hold at most maxConnections connections, and those not for long: others wait
+// Clients that never finish their request hold a bounded number of connections, and those not for long: others wait
 // for a free one and get it.
 func TestSlowClientsAreBoundedAndCutOff(t *testing.T) {
 	t.Parallel()
 	url := serve(t, apitest.NewSource(apitest.Example()))
 	address := strings.TrimPrefix(url, "http://")
-	slow := make([]net.Conn, maxConnections)
+	slow := make([]net.Conn, maxConnections+maxStreams+20)
 	for i := range slow {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {

@@ -27,6 +27,7 @@ type Listener struct {
 	net.Listener
 	control bool   // the control socket: its peers are checked
 	host    string // the host as it was given, for the check of the Host header; empty for a unix socket
+	secrets secrets
 }
 
 // CheckAddress tells what is wrong with the text of a stats address: HOST:PORT, :PORT, unix:PATH or off.
@@ -35,8 +36,8 @@ func CheckAddress(address string) error {
 	return err
 }
 
-// Listen binds a stats address. For "off" it returns nil and no error. errors.Is(err, syscall.EADDRINUSE) tells that
-// the address is taken.
+// Listen binds a stats address without TLS and passwords. For "off" it returns nil and no error. errors.Is(err,
+// syscall.EADDRINUSE) tells that the address is taken.
 func Listen(address string) (*Listener, error) {
 	network, place, err := parse(address)
 	if err != nil || network == off {

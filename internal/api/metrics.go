@@ -33,7 +33,9 @@ const (
 )
 
 // metrics returns every family.
-func metrics() []metric { return slices.Concat(fleetMetrics(), memoryMetrics(), workerMetrics()) }
+func metrics() []metric {
+	return slices.Concat(fleetMetrics(), memoryMetrics(), workerMetrics(), samplerMetrics())
+}
 
 // view is what one scrape reads: one snapshot, and its rows by slot.
 type view struct {

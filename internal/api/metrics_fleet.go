@@ -46,16 +46,17 @@ func fleetMetrics() []metric {
 			statuses,
 		},
 		{
-			"preforkd_worker_spawns_total", "Worker processes started.", counter, nil,
+			"preforkd_worker_spawns_total", "Worker processes started since preforkd started.", counter, nil,
 			func(v *view, emit emit) { emit(float64(v.counters.Spawns)) },
 		},
 		{
-			"preforkd_worker_exits_total", "Worker processes ended, by reason.", counter,
+			"preforkd_worker_exits_total",
+			"Worker processes ended since preforkd started, by reason: those of workers[].last_exit.reason.", counter,
 			[]string{"reason"},
 			func(v *view, emit emit) { each(v.counters.ExitsByReason, emit) },
 		},
 		{
-			"preforkd_reloads_total", "Reloads, by result.", counter,
+			"preforkd_reloads_total", "Reloads since preforkd started, by result: done, unchanged, failed.", counter,
 			[]string{"result"},
 			func(v *view, emit emit) {
 				for _, result := range []string{supervisor.ReloadDone, supervisor.ReloadUnchanged, supervisor.ReloadFailed} {
@@ -72,11 +73,11 @@ func fleetMetrics() []metric {
 			lastReload(func(r *supervisor.Reload) float64 { return unixTime(r.At) }),
 		},
 		{
-			"preforkd_last_reload_duration_seconds", "How long the last reload took.", gauge, nil,
+			"preforkd_last_reload_duration_seconds", "How long the last reload took, in seconds.", gauge, nil,
 			lastReload(func(r *supervisor.Reload) float64 { return r.Took }),
 		},
 		{
-			"preforkd_operation", "1 for the operation under way, 0 for the others.", gauge,
+			"preforkd_operation", "1 for the operation under way (reload, restart, scale), 0 for the others.", gauge,
 			[]string{"kind"},
 			func(v *view, emit emit) {
 				for _, kind := range []string{"reload", "restart", "scale"} {
@@ -85,7 +86,37 @@ func fleetMetrics() []metric {
 			},
 		},
 		{
-			"preforkd_listen_queue_connections", "Connections waiting to be accepted; accept is shared or reuseport.", gauge,
+			"preforkd_operation_workers",
+			"Workers of the operation under way: done (replaced, or ready when scaling), total; absent without one.", gauge,
+			[]string{"progress"},
+			operation(func(o *supervisor.Operation, emit emit) {
+				emit(float64(o.Done), "done")
+				emit(float64(o.Total), "total")
+			}),
+		},
+		{
+			"preforkd_operation_failed_starts",
+			"Replacements in a row that were not ready; absent without an operation.", gauge, nil,
+			operation(func(o *supervisor.Operation, emit emit) { emit(float64(o.FailedStarts)) }),
+		},
+		{
+			"preforkd_operation_start_time_seconds",
+			"When the operation under way began, in seconds since 1970; absent without one.", gauge, nil,
+			operation(func(o *supervisor.Operation, emit emit) { emit(unixTime(o.StartedAt)) }),
+		},
+		{
+			"preforkd_operations_queued", "Operations that wait for the end of the one under way.", gauge, nil,
+			func(v *view, emit emit) {
+				queued := 0
+				if o := v.Supervisor.Operation; o != nil {
+					queued = o.Queued
+				}
+				emit(float64(queued))
+			},
+		},
+		{
+			"preforkd_listen_queue_connections",
+			"Connections waiting to be accepted, on all sockets of the listener; accept is shared or reuseport.", gauge,
 			[]string{"name", "address", "accept"},
 			func(v *view, emit emit) {
 				for _, l := range v.Listen {
@@ -98,28 +129,16 @@ func fleetMetrics() []metric {
 			func(v *view, emit emit) { emit(unixTime(v.Supervisor.StartedAt)) },
 		},
 		{
-			"preforkd_supervisor_cpu_seconds_total", "User and system time of preforkd itself.", counter, nil,
+			"preforkd_supervisor_cpu_seconds_total", "User and system time of preforkd itself, in seconds.", counter, nil,
 			func(v *view, emit emit) { number(emit, v.Supervisor.CPUSeconds) },
 		},
 		{
-			"preforkd_supervisor_memory_bytes", "Memory of preforkd itself: rss, pss.", gauge,
+			"preforkd_supervisor_memory_bytes", "Memory of preforkd itself, in bytes: rss, pss.", gauge,
 			[]string{"kind"},
 			func(v *view, emit emit) {
 				number(emit, v.Supervisor.RSS, "rss")
 				number(emit, v.Supervisor.PSS, "pss")
 			},
-		},
-		{
-			"preforkd_sampler_cpu_seconds_total", "Processor time that measuring has cost.", counter, nil,
-			func(v *view, emit emit) { emit(v.Sampler.CPUSeconds) },
-		},
-		{
-			"preforkd_sampler_interval_seconds", "Present period of the exact figures.", gauge, nil,
-			func(v *view, emit emit) { emit(v.Sampler.Interval) },
-		},
-		{
-			"preforkd_sampler_longest_call_seconds", "The longest single call of the sampler so far.", gauge, nil,
-			func(v *view, emit emit) { emit(v.Sampler.LongestCall) },
 		},
 	}
 }
@@ -129,6 +148,15 @@ func lastReload(figure func(*supervisor.Reload) float64) func(*view, emit) {
 	return func(v *view, emit emit) {
 		if r := v.Supervisor.LastReload; r != nil {
 			emit(figure(r))
+		}
+	}
+}
+
+// operation emits figures of the operation under way; without one there is no series.
+func operation(figures func(*supervisor.Operation, emit)) func(*view, emit) {
+	return func(v *view, emit emit) {
+		if o := v.Supervisor.Operation; o != nil {
+			figures(o, emit)
 		}
 	}
 }

@@ -11,22 +11,25 @@ func memoryMetrics() []metric {
 	return []metric{
 		{
 			"preforkd_memory_bytes",
-			"The fleet's account: rss, pss, uss, private, page_tables, data, mapped, cow, supervisor, used, without_sharing.",
+			"The fleet's account, in bytes: rss, pss, uss, private, page_tables, data, mapped, cow, supervisor, used, " +
+				"without_sharing.",
 			gauge,
 			[]string{"kind"},
 			fleetMemory,
 		},
 		{
 			"preforkd_memory_saved_bytes",
-			"What would be held more if each worker had its own copy of the pages it maps; may be negative after a load.",
+			"Bytes that would be held more if each worker had its own copy of the pages it maps; may be negative after a load.",
 			gauge, nil, func(v *view, emit emit) { number(emit, v.Memory.Saved) },
 		},
 		{
-			"preforkd_memory_saved_full_bytes", "What would be held more if each ready worker had loaded all of the data.",
+			"preforkd_memory_saved_full_bytes",
+			"Bytes that would be held more if each ready worker had loaded all of the data.",
 			gauge, nil, func(v *view, emit emit) { number(emit, v.Memory.SavedFull) },
 		},
 		{
-			"preforkd_memory_saved_ratio", "Saved bytes over the bytes without sharing; absent without datasets.",
+			"preforkd_memory_saved_ratio",
+			"Share that is saved: saved bytes over the bytes without sharing, 0 to 1; absent without datasets.",
 			gauge, nil, func(v *view, emit emit) { number(emit, v.Memory.SavedRatio) },
 		},
 		{
@@ -34,7 +37,8 @@ func memoryMetrics() []metric {
 			gauge, nil, func(v *view, emit emit) { number(emit, v.Memory.Copies) },
 		},
 		{
-			"preforkd_cgroup_memory_bytes", "The memory cgroup of preforkd: current, shmem, limit; absent where there is none.",
+			"preforkd_cgroup_memory_bytes",
+			"The memory cgroup of preforkd, in bytes: current, shmem, limit; absent where there is none.",
 			gauge,
 			[]string{"kind"},
 			func(v *view, emit emit) {
@@ -45,8 +49,8 @@ func memoryMetrics() []metric {
 		},
 		{
 			"preforkd_data_bytes",
-			"One version of a dataset: size (content), loaded (so far), resident (allocated), huge (in huge pages). " +
-				"Version 0 is being loaded.",
+			"One version of a dataset, in bytes: size (content), loaded (so far), resident (allocated), huge (in huge pages), " +
+				"read (so far, of the source), source (its length). Version 0 is being loaded.",
 			gauge,
 			[]string{"name", "version", "kind"},
 			dataBytes,
@@ -61,7 +65,7 @@ func memoryMetrics() []metric {
 			},
 		},
 		{
-			"preforkd_data_load_seconds", "How long the load of this version took.", gauge,
+			"preforkd_data_load_seconds", "How long the load of this version took, in seconds.", gauge,
 			[]string{"name", "version"},
 			func(v *view, emit emit) {
 				for _, d := range v.Data {
@@ -115,5 +119,7 @@ func dataBytes(v *view, emit emit) {
 		emit(float64(d.Loaded), d.Name, version, "loaded")
 		number(emit, d.Resident, d.Name, version, "resident")
 		number(emit, d.Huge, d.Name, version, "huge")
+		emit(float64(d.Read), d.Name, version, "read")
+		number(emit, d.SourceSize, d.Name, version, "source")
 	}
 }

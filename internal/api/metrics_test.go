@@ -6,14 +6,18 @@ package api
 // The scrape, read back by Prometheus' own parser.
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 
 	"github.com/preforkd/preforkd/internal/api/apitest"
 	"github.com/preforkd/preforkd/supervisor"
@@ -26,27 +30,60 @@ func scrape(t *testing.T, s *supervisor.Snapshot) (text string, series map[strin
 	if response.StatusCode != http.StatusOK {
 		t.Fatalf("%s: %s", response.Status, text)
 	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	series = map[string]float64{}
-	for name, family := range families {
+	return text, parsed(t, response, text)
+}
+
+// parsed reads an answer as its Content-Type says.
+func parsed(t *testing.T, response *http.Response, text string) map[string]float64 {
+	t.Helper()
+	series := map[string]float64{}
+	decoder := expfmt.NewDecoder(strings.NewReader(text), expfmt.ResponseFormat(response.Header))
+	for {
+		var family dto.MetricFamily
+		if err := decoder.Decode(&family); errors.Is(err, io.EOF) {
+			return series
+		} else if err != nil {
+			t.Fatalf("%s: %v", response.Header.Get("Content-Type"), err)
+		}
 		for _, m := range family.GetMetric() {
 			var pairs []string
 			for _, l := range m.GetLabel() {
 				pairs = append(pairs, l.GetName()+"="+l.GetValue())
 			}
 			slices.Sort(pairs)
-			key := name + "{" + strings.Join(pairs, ",") + "}"
+			key := family.GetName() + "{" + strings.Join(pairs, ",") + "}"
 			if _, twice := series[key]; twice {
 				t.Errorf("%s twice", key)
 			}
-			series[key] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			series[key] = m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
 		}
 	}
-	return text, series
+}
+
+// What Rich shows is every family there is: a family that is never seen is never checked.
+func TestEveryFamilyIsServedByTheRichSnapshot(t *testing.T) {
+	text, _ := scrape(t, apitest.Rich())
+	example, _ := scrape(t, apitest.Example()) // has the figures that Rich lacks
+	for _, m := range metrics() {
+		if head := "# HELP " + m.name + " "; !strings.Contains(text, head) && !strings.Contains(example, head) {
+			t.Errorf("%s is in no scrape", m.name)
+		}
+	}
+}
+
+// A name ends in its unit, and the help names it too.
+func TestHelpNamesTheUnit(t *testing.T) {
+	for _, m := range metrics() {
+		name, help := strings.TrimSuffix(m.name, "_total"), strings.ToLower(m.help)
+		for suffix, word := range map[string]string{"_bytes": "bytes", "_seconds": "seconds", "_ratio": "share"} {
+			if strings.HasSuffix(name, suffix) && !strings.Contains(help, word) {
+				t.Errorf("%s: %q does not say %s", m.name, m.help, word)
+			}
+		}
+		if !strings.HasSuffix(m.help, ".") {
+			t.Errorf("%s: %q is no sentence", m.name, m.help)
+		}
+	}
 }
 
 func TestMetricsAreWhatPromlintWants(t *testing.T) {
@@ -76,7 +113,7 @@ func TestAMissingValueIsAnAbsentSeries(t *testing.T) {
 		"preforkd_worker_cpu_seconds_total{worker=2}",
 		"preforkd_worker_requests_total{worker=1}",
 		"preforkd_worker_start_time_seconds{worker=3}",
-		"preforkd_sample_age_seconds{worker=2}",
+		"preforkd_worker_sample_age_seconds{worker=2}",
 		"preforkd_worker_data_bytes{kind=rss,name=emb,version=2,worker=1}",
 		"preforkd_data_bytes{kind=huge,name=emb,version=2}",
 		"preforkd_data_bytes{kind=size,name=geo,version=0}",
@@ -103,7 +140,7 @@ func TestAMissingValueIsAnAbsentSeries(t *testing.T) {
 		"preforkd_worker_requests_total{worker=0}":                                          1234,
 		"preforkd_worker_processes{worker=0}":                                               3,
 		"preforkd_worker_processes{worker=3}":                                               0,
-		"preforkd_sample_age_seconds{worker=1}":                                             10,
+		"preforkd_worker_sample_age_seconds{worker=1}":                                      10,
 		"preforkd_worker_data_bytes{kind=cow,name=emb,version=1,worker=1}":                  1 << 20,
 		"preforkd_worker_exits_total{reason=crash}":                                         2,
 		"preforkd_worker_exits_total{reason=start-timeout}":                                 0,
@@ -115,6 +152,15 @@ func TestAMissingValueIsAnAbsentSeries(t *testing.T) {
 		"preforkd_last_reload_duration_seconds{}":                                           61.5,
 		"preforkd_operation{kind=reload}":                                                   1,
 		"preforkd_operation{kind=scale}":                                                    0,
+		"preforkd_operation_workers{progress=done}":                                         1,
+		"preforkd_operation_workers{progress=total}":                                        4,
+		"preforkd_operation_failed_starts{}":                                                2,
+		"preforkd_operation_start_time_seconds{}":                                           1772355696,
+		"preforkd_operations_queued{}":                                                      1,
+		"preforkd_unmeasured_workers{}":                                                     2,
+		"preforkd_sampler_budget_ratio{}":                                                   0.01,
+		"preforkd_data_bytes{kind=read,name=tags,version=0}":                                5 << 20,
+		"preforkd_data_bytes{kind=source,name=tags,version=0}":                              20 << 20,
 		"preforkd_worker_replacing{worker=1}":                                               1,
 		"preforkd_worker_replacing{worker=2}":                                               0,
 		"preforkd_worker_last_exit_oom{worker=2}":                                           1,
@@ -132,17 +178,45 @@ func TestAMissingValueIsAnAbsentSeries(t *testing.T) {
 	}
 }
 
-func TestOpenMetricsIsServedToWhoAsksForIt(t *testing.T) {
+func TestEachScraperGetsTheFormatThatItAsksForAndTheSameSeries(t *testing.T) {
 	url := serve(t, apitest.NewSource(apitest.Rich())) + "/metrics"
-	response, text := ask(t, "GET", url, "Accept", "application/openmetrics-text; version=1.0.0")
-	if got := response.Header.Get("Content-Type"); !strings.HasPrefix(got, "application/openmetrics-text") {
-		t.Errorf("Content-Type %q", got)
+	_, want := scrape(t, apitest.Rich())
+	for _, c := range []struct{ accept, kind string }{
+		{"", "text/plain; version=0.0.4"},
+		{"text/plain", "text/plain; version=0.0.4"},
+		{"application/openmetrics-text; version=0.0.1", "application/openmetrics-text; version=0.0.1"},
+		{"application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=1.0.0"},
+		{ // Prometheus 2.42
+			"application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75," +
+				"text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "application/openmetrics-text; version=1.0.0",
+		},
+		{
+			"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,text/plain;q=0.5",
+			"application/vnd.google.protobuf",
+		},
+	} {
+		response, text := ask(t, "GET", url, "Accept", c.accept)
+		if got := response.Header.Get("Content-Type"); !strings.HasPrefix(got, c.kind) {
+			t.Errorf("Accept %q: Content-Type %q, want %s", c.accept, got, c.kind)
+		}
+		if open := strings.Contains(c.kind, "openmetrics"); strings.HasSuffix(text, "# EOF\n") != open {
+			t.Errorf("Accept %q: an EOF at the end is for OpenMetrics", c.accept)
+		}
+		if diff := cmp.Diff(want, parsed(t, response, text)); diff != "" {
+			t.Errorf("Accept %q (-text +this):\n%s", c.accept, diff)
+		}
 	}
-	if !strings.HasSuffix(text, "# EOF\n") {
-		t.Error("no EOF at the end")
-	}
-	if response, _ := ask(t, "GET", url); !strings.HasPrefix(response.Header.Get("Content-Type"), "text/plain") {
-		t.Errorf("without Accept: %q", response.Header.Get("Content-Type"))
+}
+
+// The age of a sample is told by the snapshot: a scrape of an old snapshot does not make its figures older or younger.
+func TestSampleAgeIsTheSnapshotsOwn(t *testing.T) {
+	s := apitest.Example()
+	s.Supervisor.Uptime = 250
+	s.Workers[0].Sample.At = new(s.Supervisor.StartedAt.Add(300 * time.Second)) // read after the snapshot was begun
+	_, series := scrape(t, s)
+	if now, ago := series["preforkd_worker_sample_age_seconds{worker=0}"], series["preforkd_worker_sample_age_seconds{worker=1}"]; now != 0 ||
+		ago != 160 {
+		t.Errorf("ages %v and %v, want 0 and 160", now, ago)
 	}
 }
 

@@ -8,7 +8,6 @@ package api
 
 import (
 	"strconv"
-	"time"
 
 	"github.com/preforkd/preforkd/supervisor"
 )
@@ -66,20 +65,21 @@ func workerMetrics() []metric {
 		},
 		{
 			"preforkd_worker_memory_bytes",
-			"Memory of the slot's process tree: rss, pss, uss, private, shared, swap, page_tables.",
+			"Memory of the slot's process tree, in bytes: rss, pss, uss, private, shared, swap, page_tables.",
 			gauge,
 			[]string{"worker", "kind"},
 			workerMemory,
 		},
 		{
 			"preforkd_worker_data_bytes",
-			"What the slot maps of one version: rss, pss, cow (copied by writing), huge (by huge pages).",
+			"What the slot maps of one version, in bytes: rss, pss, cow (copied by writing), huge (by huge pages).",
 			gauge,
 			[]string{"worker", "name", "version", "kind"},
 			workerData,
 		},
 		{
-			"preforkd_worker_cpu_seconds_total", "User and system time of the slot's newest process tree.", counter, worker,
+			"preforkd_worker_cpu_seconds_total",
+			"User and system time of the slot's newest process tree, in seconds.", counter, worker,
 			func(v *view, emit emit) {
 				for _, s := range v.slots {
 					number(emit, s.newest().CPUSeconds, s.id)
@@ -87,7 +87,8 @@ func workerMetrics() []metric {
 			},
 		},
 		{
-			"preforkd_worker_requests_total", "Requests served, where the worker tells.", counter, worker,
+			"preforkd_worker_requests_total",
+			"Requests served by the slot's newest process, where it tells (X_PREFORKD_REQUESTS).", counter, worker,
 			func(v *view, emit emit) {
 				for _, s := range v.slots {
 					number(emit, s.newest().Requests, s.id)
@@ -115,17 +116,6 @@ func workerMetrics() []metric {
 			func(v *view, emit emit) {
 				for _, s := range v.slots {
 					number(emit, sum(s, func(w *supervisor.Worker) *int { return w.FDs }), s.id)
-				}
-			},
-		},
-		{
-			"preforkd_sample_age_seconds", "Age of the slot's oldest memory sample when the snapshot was made.", gauge, worker,
-			func(v *view, emit emit) {
-				now := v.Supervisor.StartedAt.Add(time.Duration(v.Supervisor.Uptime * float64(time.Second)))
-				for _, s := range v.slots {
-					if at := s.oldestSample(); at != nil {
-						emit(max(0, now.Sub(*at).Seconds()), s.id)
-					}
 				}
 			},
 		},

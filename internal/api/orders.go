@@ -57,22 +57,26 @@ func orders(source Source, control Control) []route {
 	d := &desk{source: source, places: make(chan struct{}, maxWaiting)}
 	exit := &desk{source: source, places: make(chan struct{}, maxWaiting)} // a stop waits behind no other order
 	return []route{
-		{http.MethodPost, "/reload", `{"names": ["emb"]}; without names everything`, take(d, func(b reloadBody) (order, error) {
+		verb("/reload", `{"names": ["emb"]}; without names everything`, take(d, func(b reloadBody) (order, error) {
 			return func(ctx context.Context) (string, error) { return control.Reload(ctx, b.Names) }, nil
-		})},
-		{http.MethodPost, "/restart", `{"ids": [0, 2]}; without ids every worker`, take(d, func(b restartBody) (order, error) {
+		})),
+		verb("/restart", `{"ids": [0, 2]}; without ids every worker`, take(d, func(b restartBody) (order, error) {
 			return func(ctx context.Context) (string, error) { return control.Restart(ctx, b.IDs) }, nil
-		})},
-		{http.MethodPost, "/scale", `{"workers": 6}`, take(d, func(b scaleBody) (order, error) {
+		})),
+		verb("/scale", `{"workers": 6}`, take(d, func(b scaleBody) (order, error) {
 			if b.Workers == nil {
 				return nil, errors.New(`"workers" is missing`)
 			}
 			return func(ctx context.Context) (string, error) { return control.Scale(ctx, *b.Workers) }, nil
-		})},
-		{http.MethodPost, "/stop", `{"quick": false}; answered when the stop was ordered`, take(exit, func(b stopBody) (order, error) {
+		})),
+		verb("/stop", `{"quick": false}; answered when the stop was ordered`, take(exit, func(b stopBody) (order, error) {
 			return func(context.Context) (string, error) { control.Stop(b.Quick); return "stopping", nil }, nil
-		})},
+		})),
 	}
+}
+
+func verb(path, doc string, handler http.HandlerFunc) route {
+	return route{method: http.MethodPost, path: path, doc: doc, handler: handler}
 }
 
 // take reads a body of type B, has the order made of it and carries it out. What is wrong with the request is told by the

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/preforkd/preforkd/docs"
 	"github.com/preforkd/preforkd/internal/api/apitest"
 	"github.com/preforkd/preforkd/supervisor"
 )
@@ -64,6 +66,12 @@ func startControl(t *testing.T, source Source, control Control, listeners ...*Li
 		http.DefaultClient.CloseIdleConnections()
 	})
 	return s
+}
+
+// rows is the table as Start makes it, with events that nobody feeds.
+func rows(source Source, control Control) []route {
+	log := slog.New(slog.DiscardHandler)
+	return routes(source, control, log, newHub(source, log), &history{})
 }
 
 // ask sends a request and returns the answer with its body.
@@ -152,20 +160,28 @@ func TestEveryRouteIsOnTheIndexAndNothingElseIsServed(t *testing.T) {
 	url := serve(t, source)
 	_, index := ask(t, "GET", url+"/")
 	paths := []string{"/"}
-	for _, r := range routes(source, nil, slog.New(slog.DiscardHandler)) {
+	for _, r := range rows(source, nil) {
 		paths = append(paths, r.path)
-		if !strings.Contains(index, r.path) {
+		if !strings.Contains(index, r.path+" ") {
 			t.Errorf("the index does not name %s:\n%s", r.path, index)
 		}
 	}
 	for _, path := range paths {
-		response, body := ask(t, "GET", url+path)
-		if response.StatusCode != 200 || body == "" {
+		method := "GET"
+		if path == "/events" {
+			method = "HEAD" // a GET has no end
+		}
+		response, body := ask(t, method, url+path)
+		if response.StatusCode != 200 || body == "" && method == "GET" {
 			t.Errorf("%s: %s", path, response.Status)
 		}
-		cache, sniff := response.Header.Get("Cache-Control"), response.Header.Get("X-Content-Type-Options")
-		if cache != "no-store" || sniff != "nosniff" {
-			t.Errorf("%s has headers %q and %q", path, cache, sniff)
+		for name, want := range map[string]string{
+			"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin",
+			"Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY", "Access-Control-Allow-Origin": "",
+		} {
+			if got := response.Header.Get(name); got != want {
+				t.Errorf("%s has the header %s: %q, want %q", path, name, got, want)
+			}
 		}
 		if response, body := ask(t, "HEAD", url+path); response.StatusCode != 200 || body != "" {
 			t.Errorf("HEAD %s: %s %q", path, response.Status, body)
@@ -182,6 +198,47 @@ func TestEveryRouteIsOnTheIndexAndNothingElseIsServed(t *testing.T) {
 		if response.StatusCode != 404 || !strings.Contains(body, "only GET /stats, GET /metrics, ") {
 			t.Errorf("%s: %s %q", path, response.Status, body)
 		}
+	}
+}
+
+func TestABrowserGetsTheDashboardAndOthersTheIndex(t *testing.T) {
+	url := serve(t, apitest.NewSource(apitest.Example()))
+	response, body := ask(t, "GET", url+"/", "Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
+	kind := response.Header.Get("Content-Type")
+	if kind != "text/html; charset=utf-8" || !strings.Contains(body, "<html") {
+		t.Errorf("a browser gets %s:\n%.200s", kind, body)
+	}
+	if policy := response.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") {
+		t.Errorf("the policy is %q", policy)
+	}
+	files := regexp.MustCompile(`"(/?assets/[^"]+)"`).FindAllStringSubmatch(body, -1)
+	if len(files) == 0 {
+		t.Error("the page has no files")
+	}
+	for _, m := range files {
+		asset, text := ask(t, "GET", url+"/"+strings.TrimPrefix(m[1], "/"))
+		if asset.StatusCode != 200 || text == "" || asset.Header.Get("Cache-Control") != "no-cache" {
+			t.Errorf("%s: %s, %q", m[1], asset.Status, asset.Header)
+		}
+	}
+	for _, accept := range []string{"", "*/*", "application/json"} {
+		response, body := ask(t, "GET", url+"/", "Accept", accept)
+		if !strings.HasPrefix(body, "preforkd\n") || response.Header.Get("Vary") != "Accept" {
+			t.Errorf("Accept %q gets %.40q, Vary %q", accept, body, response.Header.Get("Vary"))
+		}
+	}
+	if response, _ := ask(t, "GET", url+"/assets/nope.js"); response.StatusCode != 404 {
+		t.Errorf("a file that is not there: %s", response.Status)
+	}
+	if response, _ := ask(t, "POST", url+"/assets/app.js"); response.StatusCode != 405 {
+		t.Errorf("POST to a file: %s", response.Status)
+	}
+}
+
+func TestTheDescriptionForProgramsIsServed(t *testing.T) {
+	response, body := ask(t, "GET", serve(t, apitest.NewSource(nil))+"/openapi.json")
+	if response.Header.Get("Content-Type") != "application/json" || body != string(docs.OpenAPI()) {
+		t.Errorf("%s: %.80q", response.Header.Get("Content-Type"), body)
 	}
 }
 

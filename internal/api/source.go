@@ -19,7 +19,13 @@ type Source interface {
 	// Counters are the totals since the start. The maps are the caller's; a reason or result that may come is there from
 	// the start, with 0.
 	Counters() Counters
+	// Events are the last 256 things that happened, of those with a Seq above after; oldest first. The slice is the caller's.
+	Events(after uint64) []supervisor.Event
+	// Updated is closed at the next change of what Snapshot and Events tell; figures that are measured change without it.
+	Updated() <-chan struct{}
 }
 
 // Counters are the totals that a snapshot does not carry.
 type Counters = supervisor.Counters
+
+var _ Source = (*supervisor.Supervisor)(nil)

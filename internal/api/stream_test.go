@@ -96,7 +96,7 @@ func TestTheDeadlinesOfARequestDoNotEndAnOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	log, places := slog.New(slog.DiscardHandler), make(chan struct{}, 1)
-	server := newServer(mux(routes(source, control, log), true), log, places)
+	server := newServer(mux(rows(source, control), true), log, places)
 	server.ReadTimeout, server.WriteTimeout = 300*time.Millisecond, 400*time.Millisecond
 	go server.Serve(&limited{Listener: listener, places: places, done: make(chan struct{})})
 	defer server.Close()

@@ -5,7 +5,7 @@ package api
 
 import (
 	"context"
-	"log/slog"
+	"fmt"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/preforkd/preforkd/internal/api/apitest"
 )
@@ -64,6 +65,58 @@ func TestATurnIsGivenBackByAHandlerThatPanics(t *testing.T) {
 	}
 }
 
+// One answer is being made; whoever comes meanwhile gets the next one, the same for all.
+func TestACrowdIsAnsweredTogether(t *testing.T) { synctest.Test(t, answeredTogether) }
+
+func answeredTogether(t *testing.T) {
+	begun, release := make(chan struct{}), make(chan struct{})
+	var made atomic.Int32
+	handler := together(make(chan struct{}, 1), func(w http.ResponseWriter, _ *http.Request) {
+		n := made.Add(1)
+		begun <- struct{}{}
+		<-release
+		w.Header().Set("Content-Type", "text/plain")
+		fmt.Fprintf(w, "answer %d", n)
+	})
+	ask := func(want string) {
+		w := httptest.NewRecorder()
+		handler(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+		if w.Code != http.StatusOK || w.Body.String() != want || w.Header().Get("Content-Type") != "text/plain" {
+			t.Errorf("%d %q %v, want %q", w.Code, w.Body, w.Header(), want)
+		}
+	}
+	var clients sync.WaitGroup
+	clients.Go(func() { ask("answer 1") })
+	<-begun
+	for range 20 {
+		clients.Go(func() { ask("answer 2") })
+	}
+	clients.Go(func() { // who leaves holds nobody up
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		handler(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", http.NoBody))
+	})
+	synctest.Wait()
+	release <- struct{}{}
+	<-begun
+	release <- struct{}{}
+	clients.Wait()
+	if made.Load() != 2 {
+		t.Errorf("%d answers were made for 22 requests", made.Load())
+	}
+}
+
+func TestACrowdSurvivesAHandlerThatPanics(t *testing.T) {
+	handler := together(make(chan struct{}, 1), func(http.ResponseWriter, *http.Request) { panic("x") })
+	for range 2 { // the turn and the place are free again
+		func() {
+			defer func() { _ = recover() }()
+			handler(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+			t.Error("it did not panic")
+		}()
+	}
+}
+
 func TestASnapshotThatIsNoJSONIsAnError(t *testing.T) {
 	s := apitest.Example()
 	s.Sampler.Interval = math.NaN()
@@ -86,7 +139,10 @@ func BenchmarkScrape(b *testing.B) {
 		s.Workers = append(s.Workers, worker)
 	}
 	source := apitest.NewSource(s)
-	for _, r := range routes(source, nil, slog.New(slog.DiscardHandler)) {
+	for _, r := range rows(source, nil) {
+		if r.stream {
+			continue
+		}
 		b.Run(strings.TrimPrefix(r.path, "/"), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

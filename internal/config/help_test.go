@@ -63,7 +63,7 @@ func TestHelpNamesTheDefaults(t *testing.T) {
 	for name, value := range map[string]string{
 		"accept": o.Accept, "ready": o.Ready, "start-timeout": "1m", "stop-timeout": "25s", "backoff-max": "30s", "stop-signal": "TERM",
 		"surge": "1", "max-age": "off", "max-requests": "off", "max-private": "off", "watchdog": "off",
-		"watch": "false", "huge-pages": o.HugePages, "lock-memory": "false", "stats": o.Stats, "stats-budget": "1%", "log-format": o.LogFormat, "log-level": o.LogLevel, "log-workers": o.LogWorkers,
+		"watch": "false", "huge-pages": o.HugePages, "lock-memory": "false", "stats": o.Stats, "stats-budget": "1%", "hide-args": "false", "log-format": o.LogFormat, "log-level": o.LogLevel, "log-workers": o.LogWorkers,
 	} {
 		for _, opt := range table() {
 			if opt.name == name && !strings.HasSuffix(opt.help, "("+value+")") {

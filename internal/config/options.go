@@ -40,6 +40,8 @@ type Options struct {
 	Stats                                    string
 	StatsGiven                               bool
 	StatsBudget                              float64
+	StatsCert, StatsKey, StatsAuth           string // files
+	HideArgs                                 bool
 	LogFormat, LogLevel, LogFile, LogWorkers string
 
 	places map[string][]place // where each value comes from; nothing for a default
@@ -97,7 +99,7 @@ func (o *Options) Supervisor() (supervisor.Config, error) {
 		Command: o.Command, Dir: o.Chdir, Env: o.Env, Workers: o.Workers, Listen: o.Listen, Accept: o.Accept, SocketMode: o.SocketMode,
 		Ready: o.Ready, StartTimeout: o.StartTimeout, StopSignal: o.StopSignal, StopTimeout: o.StopTimeout, BackoffMax: o.BackoffMax,
 		Surge: &o.Surge, Watchdog: o.Watchdog, MaxAge: o.MaxAge, MaxRequests: o.MaxRequests, MaxPrivate: o.MaxPrivate,
-		StatsBudget: o.StatsBudget, Watch: o.Watch, HugePages: o.HugePages, LockMemory: o.LockMemory,
+		StatsBudget: o.StatsBudget, HideArgs: o.HideArgs, Watch: o.Watch, HugePages: o.HugePages, LockMemory: o.LockMemory,
 	}
 	for _, text := range o.Data {
 		name, source, _ := strings.Cut(text, "=")

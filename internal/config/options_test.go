@@ -40,7 +40,8 @@ func TestEveryFlagReachesItsField(t *testing.T) {
 		"--stop-timeout=1m30s", "--backoff-max", "500ms", "--surge", "2", "--max-age", "12h", "--max-requests", "1000±5%",
 		"--max-private", "200MiB+-20%", "--watchdog", "10s", "--user", "0:0", "--group", "0",
 		"-C", dir, "--env", "A=1,2", "-e", "B={worker}", "--config", path, "--name", "blue", "--run-dir", "/run/x", "--stats", "off",
-		"--stats-budget", "2.5%", "--log-format", "json", "--log-level", "debug", "--log-file", "/l", "--log-workers", "prefix",
+		"--stats-budget", "2.5%", "--stats-cert", "/c", "--stats-key", "/k", "--stats-auth", "/a", "--hide-args",
+		"--log-format", "json", "--log-level", "debug", "--log-file", "/l", "--log-workers", "prefix",
 		"--", "app", "-w", "9", "--", "x",
 	}
 	if os.Geteuid() != 0 {
@@ -56,7 +57,7 @@ func TestEveryFlagReachesItsField(t *testing.T) {
 		Surge: 2, MaxAge: supervisor.Limit{Value: int64(12 * time.Hour), Jitter: 0.1}, MaxRequests: supervisor.Limit{Value: 1000, Jitter: 0.05},
 		MaxPrivate: supervisor.Limit{Value: 200 << 20, Jitter: 0.2}, Watchdog: 10 * time.Second, User: o.User, Group: o.Group,
 		Chdir: dir, Env: []string{"A=1,2", "B={worker}"}, Config: path, Name: "blue", RunDir: "/run/x", Stats: "off", StatsGiven: true,
-		StatsBudget: 0.025, LogFormat: "json", LogLevel: "debug", LogFile: "/l", LogWorkers: "prefix",
+		StatsBudget: 0.025, StatsCert: "/c", StatsKey: "/k", StatsAuth: "/a", HideArgs: true, LogFormat: "json", LogLevel: "debug", LogFile: "/l", LogWorkers: "prefix",
 	}
 	equal(t, *o, want)
 	surge := 2
@@ -71,7 +72,7 @@ func TestEveryFlagReachesItsField(t *testing.T) {
 		Watch: true, HugePages: "off", LockMemory: true,
 		Listen: want.Listen, Accept: "reuseport", SocketMode: 0o660, Ready: "alive:2s", StartTimeout: want.StartTimeout,
 		StopSignal: syscall.SIGQUIT, StopTimeout: want.StopTimeout, BackoffMax: want.BackoffMax, Surge: &surge, Watchdog: want.Watchdog,
-		MaxAge: want.MaxAge, MaxRequests: want.MaxRequests, MaxPrivate: want.MaxPrivate, StatsBudget: 0.025,
+		MaxAge: want.MaxAge, MaxRequests: want.MaxRequests, MaxPrivate: want.MaxPrivate, StatsBudget: 0.025, HideArgs: true,
 	})
 	if os.Geteuid() == 0 && (c.User == nil || o.User != "0:0" || o.Group != "0") {
 		t.Errorf("--user and --group give %q, %q, %+v", o.User, o.Group, c.User)

@@ -91,7 +91,7 @@ func TestAReloadCannotChangeWhatWasOpenedAtTheStart(t *testing.T) {
 	}
 	before := load("-l", ":1", "-l", ":2", "--user", "0")
 	if err := Frozen(before, load("-l", ":1", "-l", ":2", "--user", "0", "--stats", defaultStats, "-w", "9", "-d", "a=b", "--data-opt", "a.lock=true", "--watch",
-		"--huge-pages", "off", "--lock-memory", "-e", "A=1", "-C", "/",
+		"--huge-pages", "off", "--lock-memory", "--hide-args", "-e", "A=1", "-C", "/",
 		"--ready", "notify", "--start-timeout", "1s", "--stop-timeout", "1s", "--stop-signal", "INT", "--backoff-max", "1s", "--surge", "3",
 		"--watchdog", "1s", "--max-age", "1h", "--max-requests", "5", "--max-private", "1GiB")); err != nil {
 		t.Errorf("what may change: %v", err)
@@ -99,8 +99,8 @@ func TestAReloadCannotChangeWhatWasOpenedAtTheStart(t *testing.T) {
 	fails(t, "another order", Frozen(before, load("-l", ":2", "-l", ":1", "--user", "0")),
 		"cannot change listen by a reload: preforkd must be restarted for it")
 	fails(t, "everything", Frozen(before, load("-l", ":1", "--accept", "reuseport", "--socket-mode", "0600", "--user", "1", "--group", "1",
-		"--name", "x", "--run-dir", "/x", "--stats", "off", "--stats-budget", "2%", "--log-format", "json", "--log-level", "warn",
+		"--name", "x", "--run-dir", "/x", "--stats", "off", "--stats-budget", "2%", "--stats-cert", "/x", "--stats-key", "/x", "--stats-auth", "/x", "--log-format", "json", "--log-level", "warn",
 		"--log-file", "/x", "--log-workers", "json")),
-		"cannot change listen, accept, socket-mode, user, group, name, run-dir, stats, stats-budget, log-format, log-level, log-file, "+
+		"cannot change listen, accept, socket-mode, user, group, name, run-dir, stats, stats-budget, stats-cert, stats-key, stats-auth, log-format, log-level, log-file, "+
 			"log-workers by a reload: preforkd must be restarted for it")
 }

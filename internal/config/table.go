@@ -215,6 +215,23 @@ func table() []option {
 			one(func(o *Options) *float64 { return &o.StatsBudget }, percent), frozen,
 		},
 		{
+			instance, "stats-cert", "", "FILE", "TLS for the stats address: the certificate, PEM, with those that lead to its issuer; read again when it changes",
+			one(func(o *Options) *string { return &o.StatsCert }, filled("a file")), frozen,
+		},
+		{
+			instance, "stats-key", "", "FILE", "the private key of --stats-cert, PEM",
+			one(func(o *Options) *string { return &o.StatsKey }, filled("a file")), frozen,
+		},
+		{
+			instance, "stats-auth", "", "FILE",
+			"ask for a password at the stats address: lines USER:HASH as htpasswd -B writes them; read again when it changes",
+			one(func(o *Options) *string { return &o.StatsAuth }, filled("a file")), frozen,
+		},
+		{
+			instance, "hide-args", "", "true|false", "show the workers' command without its arguments in the stats (false)",
+			one(func(o *Options) *bool { return &o.HideArgs }, trueOrFalse), boolean,
+		},
+		{
 			logging, "log-format", "", "auto|text|json", "auto: text on a terminal, JSON elsewhere (auto)",
 			one(func(o *Options) *string { return &o.LogFormat }, words("auto", "text", "json")), frozen,
 		},

@@ -8,8 +8,12 @@ package host
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // Tree returns pid and its live descendants, the root first, parents before their children. proc is the mount point of
@@ -22,22 +26,28 @@ func Tree(proc string, pid int) []int {
 	}
 	tree := []int{pid}
 	for i := 0; i < len(tree); i++ {
-		tree = append(tree, children(proc, tree[i])...)
+		found, _ := Children(proc, tree[i])
+		tree = append(tree, found...)
 	}
 	return tree
 }
 
-// children returns the children of every thread of pid: a child belongs to the thread that forked it.
-func children(proc string, pid int) []int {
+// Children returns the children of every thread of pid: a child belongs to the thread that forked it. The error is that
+// of what could not be listed or read; a thread that ends meanwhile is none.
+func Children(proc string, pid int) ([]int, error) {
 	dir := proc + "/" + strconv.Itoa(pid) + "/task"
 	threads, err := os.ReadDir(dir)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	var out []int
+	var refused error
 	for _, thread := range threads {
 		text, err := os.ReadFile(dir + "/" + thread.Name() + "/children")
 		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
+				refused = err
+			}
 			continue
 		}
 		for field := range bytes.FieldsSeq(text) {
@@ -46,5 +56,5 @@ func children(proc string, pid int) []int {
 			}
 		}
 	}
-	return out
+	return out, refused
 }

@@ -113,3 +113,12 @@ func TestTreeOfNoProcessIsNil(t *testing.T) {
 		t.Errorf("got %v", tree)
 	}
 }
+
+func TestChildrenOfAProcessThatIsNotThereAreAnError(t *testing.T) {
+	if found, err := host.Children(t.TempDir(), 1); err == nil || found != nil {
+		t.Errorf("children = %v, %v", found, err)
+	}
+	if tree := host.Tree(t.TempDir(), 1); tree != nil {
+		t.Errorf("tree = %v", tree)
+	}
+}

@@ -5,7 +5,10 @@ package memstat
 
 // When to read what: the arithmetic of the budget, without clock or I/O.
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // debounce turns a burst of changes into one reaction: when it has been quiet for a while, but not later than a limit
 // after the first change.
@@ -25,14 +28,21 @@ func (d *debounce) due(now time.Time, quiet, limit time.Duration) bool {
 
 // debt is processor time that was taken and is not yet covered by the budget.
 type debt struct {
-	owed float64 // seconds
-	at   time.Time
+	owed  float64 // seconds
+	large float64 // and what single samples took beyond what the budget gives in a period of the scans
+	room  float64 // how much the running costs may add
+	at    time.Time
 }
 
-// pay covers the debt by what the budget, a share of a core, has given since the last call.
+// pay covers the debt by what the budget, a share of a core, has given since the last call. A quarter of it at most goes to
+// large ones, so that nobody has to wait until a huge worker has been paid for.
 func (d *debt) pay(now time.Time, share float64) {
 	if !d.at.IsZero() {
-		d.owed = max(0, d.owed-share*now.Sub(d.at).Seconds())
+		given := max(0, share*now.Sub(d.at).Seconds())
+		part := min(d.large, given/4)
+		left := d.owed - (given - part)
+		d.owed, d.large = max(0, left), max(0, d.large-part+min(0, left))
+		d.room = min(d.room+given*runShare, share*60)
 	}
 	d.at = now
 }
@@ -44,7 +54,25 @@ func (d *debt) may(round time.Duration) bool { return d.owed < (round + roundSla
 
 const roundSlack = 20 * time.Millisecond
 
-func (d *debt) add(cost time.Duration) { d.owed += cost.Seconds() }
+// add takes cost on. What is more than ordinary is a large debt.
+func (d *debt) add(cost, ordinary time.Duration) {
+	d.owed += min(cost, ordinary).Seconds()
+	d.large += max(0, cost-ordinary).Seconds()
+}
+
+// run takes on what is no sample, a part of the budget at most: where ticking alone costs more than the budget allows, the
+// samples are to go on all the same.
+func (d *debt) run(cost time.Duration) {
+	part := min(cost.Seconds(), d.room)
+	d.owed, d.room = d.owed+part, d.room-part
+}
+
+const runShare = 0.8
+
+// ordinary is what a sample may cost without being a large one: what the budget gives from one to the next.
+func ordinary(budget float64, scan time.Duration) time.Duration {
+	return seconds(budget * scan.Seconds())
+}
 
 // period is how long a round over all workers takes under a budget: at least floor. scan and sum are the processor
 // time of all page scans and of all smaps_rollups, which are due every exact, or with each scan where those are
@@ -61,10 +89,46 @@ func period(scan, sum time.Duration, budget float64, floor, exact time.Duration)
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// usageShare is the part of the budget that the walk over the trees and gopsutil may take.
-const usageShare = 0.5
+// The parts of the budget that T0, with publishing it, and that the walks over the trees with gopsutil may take. The
+// samples have the rest.
+const (
+	tickShare  = 0.2
+	usageShare = 0.4
+)
 
 // usagePeriod spaces these walks, of which one took cost.
 func usagePeriod(cost time.Duration, budget float64, tick time.Duration) time.Duration {
 	return max(tick, seconds(cost.Seconds()/(budget*usageShare)))
+}
+
+// tickPeriod spaces the ticks, of which one took cost. The scans need figures of T0 that are not older than they.
+func tickPeriod(cost time.Duration, budget float64, tick, scan time.Duration) time.Duration {
+	return max(tick, min(scan, seconds(cost.Seconds()/(budget*tickShare))))
+}
+
+// urgency ranks workers by what another sample of them is worth: age is that of the last one, cost what it took, mean what
+// one of the fleet takes. What has changed comes sooner, what is dear is rarer; but the age of everything grows, so that
+// nothing is forgotten. (The sum of all ages is least where they go by the root of the cost; bounded, since the largest
+// worker is where the most memory is.)
+func urgency(age time.Duration, moved bool, cost, mean time.Duration) float64 {
+	u := age.Seconds()
+	if moved {
+		u *= movedWeight
+	}
+	if cost > mean && mean > 0 {
+		u /= min(math.Sqrt(float64(cost)/float64(mean)), dearWeight)
+	}
+	return u
+}
+
+const (
+	movedWeight = 4
+	dearWeight  = 4
+)
+
+// differs tells whether a figure in bytes has moved by so much that it is worth another scan: 4 MiB, or 1 % that is more
+// than what any process takes and gives back all the time.
+func differs(now, then int64) bool {
+	d := max(now-then, then-now)
+	return d > 4<<20 || d > 256<<10 && d > then/100
 }

@@ -6,6 +6,8 @@ package memstat
 // Which workers to sample, and what follows from new samples.
 
 import (
+	"cmp"
+	"slices"
 	"time"
 )
 
@@ -16,30 +18,50 @@ func (s *Sampler) sampleFirst(now, deadline time.Time) {
 			if time.Now().After(deadline) {
 				return
 			}
+			start := threadCPU()
 			s.sampleOne(w, true, now)
+			s.sampling += threadCPU() - start
 		}
 	}
 }
 
-// sampleDue takes the samples that are due, the oldest first, as far as the budget goes.
+// sampleDue takes the samples that are due, the most urgent first, as far as the budget goes.
 func (s *Sampler) sampleDue(now, deadline time.Time) {
 	scan, sum := s.roundCost()
-	for s.debt.may(scan+sum) && time.Now().Before(deadline) {
-		var oldest *worker
-		for _, w := range s.workers {
-			if s.isDue(w, now) && (oldest == nil || w.scanned.Before(oldest.scanned)) {
-				oldest = w
-			}
-		}
-		if oldest == nil {
+	most := ordinary(s.options.Budget, s.options.Scan)
+	for _, w := range s.order(now, scan+sum) {
+		if !s.debt.may(scan+sum) || !time.Now().Before(deadline) {
 			return
+		}
+		if s.debt.large > 0 && w.scanCost+w.sumCost > most {
+			continue
 		}
 		start := threadCPU()
-		if !s.sampleOne(oldest, s.isDear(oldest, now), now) {
+		if !s.sampleOne(w, s.isDear(w, now), now) {
 			return
 		}
-		s.debt.add(threadCPU() - start)
+		cost := threadCPU() - start
+		s.sampling += cost
+		s.debt.add(cost, most)
 	}
+}
+
+// order lists the workers that are due, by urgency, and the larger first where that is the same. round is what a sample
+// of every worker costs.
+func (s *Sampler) order(now time.Time, round time.Duration) []*worker {
+	due := s.due[:0]
+	for _, w := range s.workers {
+		if s.isDue(w, now) {
+			mean := round / time.Duration(len(s.workers))
+			w.urgency = urgency(now.Sub(w.scanned), w.moved(), w.scanCost+w.sumCost, mean)
+			due = append(due, w)
+		}
+	}
+	slices.SortStableFunc(due, func(a, b *worker) int {
+		return cmp.Or(cmp.Compare(b.urgency, a.urgency), cmp.Compare(b.footing.rss(), a.footing.rss()))
+	})
+	s.due = due
+	return due
 }
 
 // isDue tells whether w's pages are to be scanned again.
@@ -111,13 +133,13 @@ func (s *Sampler) sweepSegment(key SegKey) {
 				if m.layers == nil { // joined the tree after the scan
 					continue
 				}
-				for _, r := range m.layers[i] {
-					layers = append(layers, layer{owner: owner, runs: r})
+				for number, r := range m.layers[i] {
+					layers = append(layers, layer{owner: owner, number: number, runs: r})
 				}
 			}
 		}
 	}
-	held := sweep(layers, len(s.workers))
+	held := sweep(layers, len(s.workers), s.segments[key].Locked)
 	for owner, w := range s.workers {
 		if len(w.held) != len(w.Versions) {
 			w.held = make([]*holding, len(w.Versions))
@@ -161,6 +183,10 @@ func (s *Sampler) publish(now time.Time) {
 	}
 	s.latest.Store(f)
 }
+
+// Round does at once what Run does when it comes at a moment, and returns what it measured. It is for benches, in the
+// place of Run and on a locked OS thread as there: the moments may be made up, so that the Options decide what is due.
+func (s *Sampler) Round(now time.Time) *Fleet { s.step(now); return s.Latest() }
 
 // close lets go of everything that is open.
 func (s *Sampler) close() {

@@ -8,6 +8,8 @@
 //   - A segment's pages are counted page by page: how many processes of the fleet map each page, hence rss, pss and
 //     cow.
 //   - Reading costs what the budget allows (a share of one core), is never done on a request, and reports its own cost.
+//     What has changed is read first. A page scan locks a worker's memory map for a moment only: see pace.
+//   - What root may not look into is opened as the worker's own user, by the one thread of the sampler: see access.
 //   - Published results are immutable; Latest may be called from any goroutine.
 //
 // It never signals or waits for a process, never maps a segment, never writes anywhere, and opens smaps, maps and

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -75,7 +76,25 @@ func start(t testing.TB, files ...*os.File) *child {
 
 func startAs(t testing.TB, attr *syscall.SysProcAttr, files ...*os.File) *child {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
+	return startThrough(t, nil, attr, files...)
+}
+
+// startThrough starts a helper by a command that execs it.
+func startThrough(t testing.TB, through []string, attr *syscall.SysProcAttr, files ...*os.File) *child {
+	t.Helper()
+	binary := "/proc/self/exe"
+	if len(through) > 0 { // there that would be another program
+		var err error
+		if binary, err = os.Executable(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return startCommand(t, append(slices.Clone(through), binary), attr, files...)
+}
+
+func startCommand(t testing.TB, command []string, attr *syscall.SysProcAttr, files ...*os.File) *child {
+	t.Helper()
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), helperVar+"=1")
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = files

@@ -36,7 +36,7 @@ type Worker struct {
 	Swap        *int64 // anonymous memory swapped out (VmSwap); the kernel does not attribute swapped segment pages
 	PageTables  *int64
 	OtherShared *int64 // Pss_File + Pss_Shmem outside the segments
-	Mapped      *int64 // segment pages present, copies left out: Σ (rss − cow) of Data
+	Mapped      *int64 // segment pages present, once for each mapping; copies left out
 	CPUSeconds  *float64
 	Threads     *int
 	FDs         *int
@@ -57,7 +57,8 @@ type Sample struct {
 // WorkerData is what one tree holds of one version.
 //
 // COW of a single process is the kernel's Anonymous of the segment's mappings. In a tree of several a page that was
-// copied before a fork is one copy in memory and counts once, while RSS has it once for each process.
+// copied before a fork is one copy in memory and counts once, while RSS has it once for each process. The figures of a
+// version that is in no segment (direct:) are nil.
 type WorkerData struct {
 	Name    string
 	Version int
@@ -67,12 +68,17 @@ type WorkerData struct {
 	Huge    *int64 // bytes mapped by huge pages; nil where the kernel cannot tell (before Linux 6.7)
 }
 
-// Self is the measuring process itself.
+// Self is the measuring process itself. Its PSS leaves shared memory out: that is the segments, while they are filled
+// and where they are kept locked, and those are counted once for the fleet. Their page tables are its own.
 type Self struct {
 	RSS        *int64
 	PSS        *int64
+	PageTables *int64
 	CPUSeconds *float64
 }
+
+// Held is what the process itself holds: PSS and page tables.
+func (s Self) Held() *int64 { return plus(s.PSS, s.PageTables) }
 
 // Host is the memory of the machine.
 type Host struct {

@@ -26,6 +26,11 @@ import (
 const helperVar = "PREFORKD_MEMSTAT_HELPER"
 
 func TestMain(m *testing.M) {
+	if control := os.Getenv(engineVar); control != "" {
+		runtime.LockOSThread()
+		engineMain(control)
+		return
+	}
 	if os.Getenv(helperVar) != "" {
 		runtime.LockOSThread()
 		helperMain(os.Stdin, os.Stdout)
@@ -35,19 +40,26 @@ func TestMain(m *testing.M) {
 }
 
 func helperMain(in io.Reader, out io.Writer) {
-	h := &helper{}
-	for lines := bufio.NewScanner(in); lines.Scan(); {
-		answer, err := h.obey(lines.Text())
+	h := &helper{lines: bufio.NewScanner(in), out: out}
+	h.run()
+}
+
+func (h *helper) run() {
+	for h.lines.Scan() {
+		answer, err := h.obey(h.lines.Text())
 		if err != nil {
 			answer = "error: " + err.Error()
 		}
-		fmt.Fprintln(out, answer)
+		fmt.Fprintln(h.out, answer)
 	}
 }
 
 type helper struct {
 	maps [][]byte
 	keep [][]byte
+
+	lines *bufio.Scanner
+	out   io.Writer
 }
 
 func (h *helper) obey(line string) (string, error) {
@@ -64,6 +76,8 @@ func (h *helper) obey(line string) (string, error) {
 			prot, flags = unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE
 		}
 		return h.add(mapAligned(a, b*page, c*page, prot, flags))
+	case "unmap": // MAP: all of it
+		return "ok", unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(h.maps[a])), uintptr(len(h.maps[a])))
 	case "touch": // MAP FIRST END: reads these pages
 		sum := byte(0)
 		for i := b; i < c; i++ {
@@ -97,10 +111,12 @@ func (h *helper) obey(line string) (string, error) {
 		}
 		_, err := unix.Wait4(a, nil, 0, nil)
 		return "ok", err
+	case "load": // BYTES HUGE: makes a segment of pages of one kind and answers with its descriptor
+		return load(a, b != 0)
 	case "measure": // PID DEV INO: samples that process
 		return measure(a, b, c)
 	}
-	return "", errors.New("unknown command " + word)
+	return h.obeyReader(word, a, b, c)
 }
 
 func (h *helper) add(m []byte, err error) (string, error) {

@@ -6,7 +6,9 @@ package memstat
 // One process of a worker's tree.
 
 import (
+	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,11 +16,17 @@ import (
 // member is one process. Its status file stays open: the descriptor belongs to this very process even when the number
 // is given to another, and reads as ESRCH once it has ended. So a figure is this process's when its status could be
 // read before and after.
+//
+// When the first thread of a process has ended while others live on, /proc/PID is a zombie with an address space of
+// nothing: status without figures, statm of zeros, maps and fd empty. The files of a living thread are the process's.
 type member struct {
 	pid    int
-	dir    string // /proc/PID
-	fd     int    // of dir/status
+	proc   string // /proc/PID
+	dir    string // where its files are read: proc, or /proc/PID/task/TID
+	fd     int    // of proc/status
+	thread int    // of dir/status where dir is a thread's, else -1
 	now    status
+	own    bool  // it has an address space of its own, which a child of vfork has not
 	first  int64 // RssAnon at the first reading
 	usage  usage
 	rss    int64    // gopsutil's where it was read at this tick, else the sum of the status: the same counters
@@ -30,9 +38,10 @@ type member struct {
 
 // openMember opens a process and reads its status for the first time.
 func openMember(proc string, pid int, text *textReader) (*member, error) {
-	m := &member{pid: pid, dir: proc + "/" + strconv.Itoa(pid)}
+	dir := proc + "/" + strconv.Itoa(pid)
+	m := &member{pid: pid, proc: dir, dir: dir, thread: -1}
 	var err error
-	if m.fd, err = openProc(m.dir + "/status"); err != nil {
+	if m.fd, err = text.open(m, "status"); err != nil {
 		return nil, err
 	}
 	if err := m.read(text); err != nil {
@@ -47,14 +56,57 @@ func openMember(proc string, pid int, text *textReader) (*member, error) {
 func (m *member) read(text *textReader) error {
 	content, err := text.pread(m.fd)
 	if err != nil {
-		return cannotRead(m.dir+"/status", err)
+		return cannotRead(m.proc+"/status", err)
 	}
 	now, ok := parseStatus(content)
-	if !ok { // a zombie has no memory
-		return cannotRead(m.dir+"/status", unix.ESRCH)
+	switch {
+	case ok && m.thread >= 0: // another thread has called exec and is the first now
+		m.leaveThread()
+	case !ok: // a zombie has no memory
+		if now, ok = m.readThread(text); !ok {
+			return cannotRead(m.proc+"/status", unix.ESRCH)
+		}
 	}
 	m.now, m.rss = now, now.rss()
 	return nil
+}
+
+// readThread reads the status of a thread that has not ended, false when there is none.
+func (m *member) readThread(text *textReader) (now status, ok bool) {
+	if m.thread >= 0 {
+		if content, err := text.pread(m.thread); err == nil {
+			if now, ok = parseStatus(content); ok {
+				return now, true
+			}
+		}
+		m.leaveThread()
+	}
+	var threads []os.DirEntry
+	_ = text.access.try(m.proc, m.pid, func() (err error) {
+		threads, err = os.ReadDir(m.proc + "/task")
+		return err
+	})
+	for _, t := range threads {
+		m.dir = m.proc + "/task/" + t.Name()
+		fd, err := text.open(m, "status")
+		if err != nil {
+			continue
+		}
+		if content, err := text.pread(fd); err == nil {
+			if now, ok = parseStatus(content); ok {
+				m.thread = fd
+				return now, true
+			}
+		}
+		_ = unix.Close(fd)
+	}
+	m.dir = m.proc
+	return now, false
+}
+
+func (m *member) leaveThread() {
+	_ = unix.Close(m.thread)
+	m.dir, m.thread = m.proc, -1
 }
 
 // scan is T1: the pages of the given segments. It replaces layers. /proc/PID/pagemap is opened anew each time, since it
@@ -65,10 +117,19 @@ func (m *member) scan(segments []Segment, forked bool, text *textReader, s *scan
 		m.layers = [][]runs{}
 		return nil
 	}
-	content, err := text.file(m.dir + "/maps")
+	// The pagemap comes first: so what is found in maps is of this address space, or of one that came later.
+	fd, err := text.open(m, "pagemap")
 	if err != nil {
 		return err
 	}
+	defer unix.Close(fd)
+	begun := time.Now()
+	content, err := text.file(m, "maps")
+	s.calls.done(begun)
+	if err != nil {
+		return err
+	}
+	layers := make([][]runs, len(segments))
 	found := appendMappings(nil, content, func(dev, ino uint64) bool {
 		for i := range segments {
 			if segments[i].Ino == ino && segments[i].Dev == dev {
@@ -77,19 +138,13 @@ func (m *member) scan(segments []Segment, forked bool, text *textReader, s *scan
 		}
 		return false
 	})
-	layers := make([][]runs, len(segments))
-	if len(found) > 0 {
-		path := m.dir + "/pagemap"
-		fd, err := openProc(path)
-		if err != nil {
-			return err
+	for i := range segments {
+		if layers[i], err = s.layers(fd, found, segments[i], forked); err != nil {
+			return cannotRead(m.dir+"/pagemap", err)
 		}
-		defer unix.Close(fd)
-		for i := range segments {
-			if layers[i], err = s.layers(fd, found, segments[i], forked); err != nil {
-				return cannotRead(path, err)
-			}
-		}
+	}
+	if err := s.alive(fd); err != nil {
+		return cannotRead(m.dir+"/pagemap", err)
 	}
 	m.layers = layers
 	return nil
@@ -126,8 +181,13 @@ func (s *scanner) layers(fd int, found []mapping, seg Segment, forked bool) ([]r
 
 // sum is T2: smaps_rollup. The kernel holds the mmap lock for each mapping as a whole, so it is read rarely.
 func (m *member) sum(text *textReader, calls *callTimer) (err error) {
-	m.rollup, err = readRollup(m.dir+"/smaps_rollup", text, calls)
+	m.rollup, err = readRollup(m, text, calls)
 	return err
 }
 
-func (m *member) close() { _ = unix.Close(m.fd) }
+func (m *member) close() {
+	if m.thread >= 0 {
+		m.leaveThread()
+	}
+	_ = unix.Close(m.fd)
+}

@@ -26,12 +26,15 @@ type Target struct {
 }
 
 // Segment is one live version of a dataset, in a memfd. Dev and Ino are those of fstat and identify its mappings;
-// Size is its content in bytes. Allocated returns its allocated bytes (st_blocks × 512); it is called from the
-// sampler's goroutine, maybe just after the segment was closed, when it returns an error.
+// Size is its content in bytes. Locked tells that the owner of the fleet maps all of it too, to keep it in RAM.
+// Allocated returns its allocated bytes (st_blocks × 512); it is called from the sampler's goroutine, maybe just after
+// the segment was closed, when it returns an error. Versions of targets that have no segment are not in memory that
+// anybody shares through this program (direct:): they have no figures, and make no others unknown.
 type Segment struct {
 	SegKey
 	Dev, Ino  uint64
 	Size      int64
+	Locked    bool
 	Allocated func() (int64, error)
 }
 

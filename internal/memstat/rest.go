@@ -23,22 +23,27 @@ type segmentsPart struct {
 	present, copies    int64
 	share, copiesShare float64
 	alone, copiesAlone int64
+	pss                float64 // share and alone as the kernel has them
+	uss                int64
 }
 
-// segments adds up what w holds; false when that is not known.
+// segments adds up what w holds; false when that is not known. A version without a holding is in no segment: workers
+// open it themselves (direct:), and its pages are the page cache's, in Pss_File.
 func (w *worker) segments(page int64) (sum segmentsPart, known bool) {
-	if !w.counted || len(w.held) != len(w.Versions) {
+	if !w.counted {
 		return sum, false
 	}
 	for _, h := range w.held {
 		if h == nil {
-			return sum, false
+			continue
 		}
 		sum.present += int64(h.present) * page
 		sum.copies += int64(h.copies) * page
 		sum.share += h.share * float64(page)
 		sum.copiesShare += h.copiesShare * float64(page)
 		sum.alone += int64(h.alone) * page
+		sum.pss += h.pss * float64(page)
+		sum.uss += int64(h.uss) * page
 		sum.copiesAlone += int64(h.copiesAlone) * page
 	}
 	return sum, true
@@ -53,15 +58,20 @@ func (w *worker) segments(page int64) (sum segmentsPart, known bool) {
 // worker's own figures alone. settle reports whether the two agreed.
 func (r *rest) settle(seg segmentsPart) (agreed bool) {
 	// Other shared memory has at most as many bytes as RssShmem has beyond the segments: usually none at all.
-	shmem := r.pssShmem - int64(seg.share)
-	otherShmem := clamp(shmem, 0, max(0, r.rssShmem-seg.present))
+	shmem, most := r.pssShmem-int64(seg.pss), max(0, r.rssShmem-seg.present)
+	otherShmem := clamp(shmem, 0, most)
 	r.shared = r.pssFile + otherShmem
-	r.pss = max(0, r.pssAnon-int64(seg.copiesShare)) + r.shared
+	// Pss itself is cut to whole KiB once in each process, and each of its parts is. So the sum is taken from it, and the
+	// parts only bound it.
+	cut := int64(len(r.anon)) << 10
+	least := max(0, r.pssAnon-int64(seg.copiesShare)) + r.pssFile
+	r.pss = clamp(r.rollup.pss-int64(seg.pss+seg.copiesShare), least, least+most+3*cut)
 	// Of memory with this Rss and Pss, USS is at most the Pss; and as a shared page counts at most half in Pss, it is
-	// at least 2 × Pss − Rss.
+	// at least 2 × Pss − Rss. Private_Clean and Private_Dirty are whole pages, nothing of them is cut.
 	rss := r.rss - seg.present - seg.copies
-	private := r.privateClean + r.privateDirty - seg.alone - seg.copiesAlone
-	r.uss = clamp(private, max(0, 2*r.pss-rss), r.pss)
+	private := r.privateClean + r.privateDirty - seg.uss - seg.copiesAlone
+	r.uss = clamp(private, max(0, 2*r.pss-rss), r.pss+cut)
+	r.pss = max(r.pss, r.uss)
 	r.copies = seg.copies
 	r.settled = true
 	return near(shmem, otherShmem) && near(private, r.uss)

@@ -84,9 +84,12 @@ func (w *worker) least() (bytes int64, same bool) {
 	return max(0, bytes), same
 }
 
-// addData fills in what the sweep gave.
+// addData fills in what the sweep gave; nothing for a version that is in no segment.
 func (w *worker) addData(data []WorkerData, scanner string, page int64) {
 	for i, h := range w.held {
+		if h == nil {
+			continue
+		}
 		data[i].RSS = new(int64(h.present+h.copies) * page)
 		data[i].PSS = new(int64(math.Round((h.share + h.copiesShare) * float64(page))))
 		data[i].COW = new(int64(math.Round(h.copiesShare * float64(page))))

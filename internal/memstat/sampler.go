@@ -68,7 +68,11 @@ func (s *Sampler) Latest() *Fleet { return s.latest.Load() }
 // called once.
 func (s *Sampler) Run(ctx context.Context) {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	defer func() {
+		if !s.text.access.stuck {
+			runtime.UnlockOSThread()
+		}
+	}()
 	defer s.close()
 	s.scanner.stopped = func() bool { return ctx.Err() != nil }
 	s.cpuStart = threadCPU()

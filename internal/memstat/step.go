@@ -25,7 +25,11 @@ type state struct {
 	ready     debounce      // changes of the set of ready workers
 	stale     time.Time     // a smaps_rollup read before this moment is due again
 	debt      debt
-	cheap     float64 // share of a core that T0 and gopsutil take
+	cheap     float64       // share of a core that all but the samples takes, of late
+	overhead  time.Duration // processor time of that since the last tick
+	light     time.Duration // and of the last step with a tick and without a walk
+	sampling  time.Duration // processor time of the samples of this step and of counting them
+	due       []*worker     // kept for the next step
 	lastTick  time.Time
 	nextTick  time.Time
 	nextUsage time.Time
@@ -45,23 +49,37 @@ func newState(proc string) state {
 // step does what is due now and returns when to come again.
 func (s *Sampler) step(now time.Time) time.Time {
 	deadline := time.Now().Add(s.patience)
+	begun := threadCPU()
+	s.sampling = 0
 	if news := s.take(); news != nil {
 		s.adopt(news, now)
 	}
-	if !now.Before(s.nextTick) {
-		s.tick(now)
-		s.nextTick = now.Add(s.options.Tick)
+	ticked, walked := !now.Before(s.nextTick), false
+	if ticked {
+		walked = s.tick(now)
 	}
 	if s.ready.due(now, s.options.Settle, s.options.Scan) {
 		s.stale, s.ready = now, debounce{}
 	}
-	s.debt.pay(now, s.options.Budget-s.cheap)
+	s.debt.pay(now, s.options.Budget)
 	s.sampleFirst(now, deadline)
 	s.sampleDue(now, deadline)
 	start := threadCPU()
 	s.count()
-	s.debt.add(threadCPU() - start)
+	counting := threadCPU() - start
+	s.sampling += counting
+	s.debt.add(counting, counting)
 	s.publish(now)
+	rest := threadCPU() - begun - s.sampling
+	s.debt.run(rest)
+	s.overhead += rest
+	if ticked {
+		if walked { // its own period is for that
+			rest = s.light
+		}
+		s.light = rest
+		s.nextTick = now.Add(tickPeriod(rest, s.options.Budget, s.options.Tick, s.options.Scan))
+	}
 	return s.nextTick
 }
 
@@ -88,8 +106,9 @@ func (s *Sampler) adopt(n *news, now time.Time) {
 			s.ready.mark(now)
 		}
 		for _, key := range t.Versions {
-			if _, before := known[key]; !before { // no scan can have looked for it
-				w.scanned = time.Time{}
+			_, before := known[key]
+			if _, now := s.segments[key]; now && !before { // no scan can have looked for it
+				w.scanned, w.counted = time.Time{}, false
 			}
 		}
 		w.Target = t
@@ -114,8 +133,12 @@ func (s *Sampler) changed(w *worker) {
 	}
 }
 
-// tick is T0, and where the budget allows gopsutil, for all workers and this process.
-func (s *Sampler) tick(now time.Time) {
+// tick is T0, and where the budget allows a walk over the trees with gopsutil, for all workers and this process.
+func (s *Sampler) tick(now time.Time) (walked bool) {
+	if elapsed := now.Sub(s.lastTick); elapsed > 0 {
+		s.cheap += (min(s.overhead.Seconds()/elapsed.Seconds(), s.options.Budget*(tickShare+usageShare)) - s.cheap) / 8
+	}
+	s.lastTick, s.overhead = now, 0
 	start := threadCPU()
 	full := !now.Before(s.nextUsage)
 	for _, w := range s.workers {
@@ -133,10 +156,7 @@ func (s *Sampler) tick(now time.Time) {
 		s.readSelf(now)
 		s.nextUsage = now.Add(usagePeriod(threadCPU()-start, s.options.Budget, s.options.Tick))
 	}
-	if elapsed := now.Sub(s.lastTick); elapsed > 0 {
-		s.cheap = min((threadCPU()-start).Seconds()/elapsed.Seconds(), s.options.Budget*usageShare)
-	}
-	s.lastTick = now
+	return full
 }
 
 // readSelf measures this process and the machine.
@@ -148,8 +168,14 @@ func (s *Sampler) readSelf(now time.Time) {
 		return
 	}
 	s.nextPSS = now.Add(s.options.Scan)
-	s.self.PSS = nil
-	if r, err := readRollup(s.proc+"/self/smaps_rollup", &s.text, &s.calls); err == nil {
+	s.self.PSS, s.self.PageTables = nil, nil
+	self := &member{pid: os.Getpid(), proc: s.proc + "/self", dir: s.proc + "/self"}
+	if text, err := s.text.file(self, "status"); err == nil {
+		if now, ok := parseStatus(text); ok {
+			s.self.PageTables = &now.pageTables
+		}
+	}
+	if r, err := readRollup(self, &s.text, &s.calls); err == nil {
 		// Without shared memory: what this process maps of it are segments, while they are filled and where they are kept
 		// locked, and those are counted once for the whole fleet.
 		s.self.PSS = new(r.pssAnon + r.pssFile)

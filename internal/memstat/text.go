@@ -14,7 +14,10 @@ import (
 )
 
 // textReader reads whole files. What it returns is valid until the next read.
-type textReader struct{ buf []byte }
+type textReader struct {
+	buf    []byte
+	access access
+}
 
 // pread reads all of an open file from its beginning.
 func (r *textReader) pread(fd int) ([]byte, error) {
@@ -39,23 +42,42 @@ func (r *textReader) pread(fd int) ([]byte, error) {
 	}
 }
 
-// file opens, reads and closes one file. The error wraps what the kernel said: ESRCH and ENOENT mean that the process
-// is gone, EACCES that it may not be looked into.
-func (r *textReader) file(path string) ([]byte, error) {
-	fd, err := openProc(path)
+// file reads one file of a process and closes it. The error wraps what the kernel said: ESRCH and ENOENT mean that the
+// process is gone, EACCES that it may not be looked into.
+func (r *textReader) file(m *member, name string) ([]byte, error) {
+	fd, err := r.open(m, name)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
+	path := m.dir + "/" + name
 	text, err := r.pread(fd)
 	if err != nil {
 		return nil, cannotRead(path, err)
 	}
+	if len(text) == 0 { // the address space went between open and read; in a living one there are always some mappings
+		return nil, cannotRead(path, unix.ESRCH)
+	}
 	return text, nil
 }
 
-// openProc opens a file of /proc for reading. Every open of this package goes through it: it is the place where a
-// worker of another uid will be opened with that uid (DESIGN section 6).
+// open opens a file of a process as whoever may.
+func (r *textReader) open(m *member, name string) (fd int, err error) {
+	path := m.dir + "/" + name
+	err = r.access.try(m.proc, m.pid, func() error {
+		fd, err = openProc(path)
+		return err
+	})
+	if errors.Is(err, unix.ENOENT) {
+		if _, there := owner(m.dir); !there { // it may be one thread's, that has ended
+			return fd, cannotRead(path, unix.ESRCH)
+		}
+		err = &unreadable{err: err, help: "this kernel is built without it (CONFIG_PROC_PAGE_MONITOR)"}
+	}
+	return fd, err
+}
+
+// openProc opens a file of /proc for reading.
 func openProc(path string) (int, error) {
 	for {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -81,19 +103,16 @@ type callTimer struct{ longest time.Duration }
 
 func (t *callTimer) done(begun time.Time) { t.longest = max(t.longest, time.Since(begun)) }
 
-// readRollup reads and parses a smaps_rollup.
-func readRollup(path string, text *textReader, calls *callTimer) (rollup, error) {
+// readRollup reads and parses the smaps_rollup of a process.
+func readRollup(m *member, text *textReader, calls *callTimer) (rollup, error) {
 	defer calls.done(time.Now())
-	content, err := text.file(path)
+	content, err := text.file(m, "smaps_rollup")
 	if err != nil {
 		return rollup{}, err
 	}
 	r, ok := parseRollup(content)
-	switch {
-	case len(content) == 0: // the address space went between open and read
-		return r, cannotRead(path, unix.ESRCH)
-	case !ok:
-		return r, fmt.Errorf("cannot use %s: it lacks Pss_Anon, Pss_File or Pss_Shmem (they need Linux 5.4)", path)
+	if !ok {
+		return r, fmt.Errorf("cannot use %s/smaps_rollup: it lacks Pss_Anon, Pss_File or Pss_Shmem (they need Linux 5.4)", m.dir)
 	}
 	return r, nil
 }

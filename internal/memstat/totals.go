@@ -14,11 +14,11 @@ import (
 // Account is what Totals adds up.
 type Account struct {
 	Workers    []*Worker // one for each live worker; nil where nothing was measured yet
-	Data       int64     // allocated bytes of all live segments
-	Newest     int64     // content bytes of the newest version of each dataset; 0 without datasets
+	Data       int64     // allocated bytes of all live segments, and of those that are being filled
+	Newest     int64     // content bytes of the newest version of each dataset in a segment; 0 without any
 	Ready      int       // ready workers
 	Full       int64     // allocated bytes of the versions that each of them has, added up
-	Supervisor *int64    // preforkd's own PSS
+	Supervisor *int64    // Self.Held of preforkd
 }
 
 // Memory is the fleet's account; the names and formulas are those of the /stats schema. A figure that depends on an
@@ -52,7 +52,7 @@ func Totals(in Account) Memory {
 	others := new(int64)
 	for _, w := range in.Workers {
 		if w == nil {
-			w = &Worker{Data: []WorkerData{{}}}
+			w = &Worker{}
 		}
 		m.RSS = plus(m.RSS, w.RSS)
 		m.PSS = plus(m.PSS, w.PSS)
@@ -61,9 +61,7 @@ func Totals(in Account) Memory {
 		m.PageTables = plus(m.PageTables, w.PageTables)
 		m.Mapped = plus(m.Mapped, w.Mapped)
 		others = plus(others, w.OtherShared)
-		for _, d := range w.Data {
-			m.COW = plus(m.COW, d.COW)
-		}
+		m.COW = plus(m.COW, w.copied())
 	}
 	m.Used = plus(plus(plus(plus(&in.Data, m.Private), others), m.PageTables), in.Supervisor)
 	if m.Mapped != nil {
@@ -85,17 +83,37 @@ func Totals(in Account) Memory {
 	return m
 }
 
-// counterfactual says what Saved and SavedFull compare with.
+// copied adds up what a worker copied by writing. Where its pages are known, a row without figures is of a version that
+// is in no segment (direct:).
+func (w *Worker) copied() *int64 {
+	if w.Mapped == nil {
+		return nil
+	}
+	sum := new(int64)
+	for _, d := range w.Data {
+		if d.COW != nil {
+			*sum += *d.COW
+		}
+	}
+	return sum
+}
+
+// counterfactual says what Saved and SavedFull compare with. A worker may be several processes, and a process may map a
+// page twice: so it is the mappings that are counted, and said.
 func counterfactual(in Account, m Memory) string {
-	if in.Newest == 0 {
-		return "nothing is compared: there is no dataset."
+	switch {
+	case in.Newest == 0 && in.Data == 0: // what is direct: is in nobody's memory but the page cache's
+		return "nothing is compared: preforkd holds no data in memory."
+	case in.Newest == 0:
+		return "nothing is compared yet: the data is being loaded."
+	case m.Mapped == nil || m.COW == nil:
+		return "not known: the pages of some worker are not counted yet, or could not be (sample.error of its row says why)."
 	}
-	if m.Mapped == nil || m.COW == nil {
-		return "not known until the pages of every worker have been counted."
-	}
-	return fmt.Sprintf("saved compares with %s that each hold a copy of just the pages they map now (%s in all, "+
-		"instead of %s once), saved_full with %d ready that each loaded all of it, less the %s copied by writing.",
-		plural(len(in.Workers), "worker"), size(*m.Mapped), size(in.Data), in.Ready, size(*m.COW))
+	return fmt.Sprintf("saved: were nothing shared, each mapping of a page that the workers have now would be a copy of it: "+
+		"%s in %s, instead of %s held once. saved_full: had every ready worker loaded all the data held for it, that would "+
+		"be %s in %s; the %s held and the %s copied by writing are taken off.",
+		size(*m.Mapped), plural(len(in.Workers), "worker"), size(in.Data),
+		size(in.Full), plural(in.Ready, "ready worker"), size(in.Data), size(*m.COW))
 }
 
 func size(bytes int64) string { return humanize.IBytes(uint64(max(0, bytes))) }

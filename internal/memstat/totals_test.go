@@ -99,3 +99,107 @@ func TestWithoutDatasetsThereIsNoRatio(t *testing.T) {
 		t.Errorf("without datasets: %+v", got)
 	}
 }
+
+// row makes the row of a worker that maps some MiB of datasets and copied some of it. A negative number stands for a
+// version in no segment.
+func row(mapped, cow int64, data ...int64) *Worker {
+	w := oneOfEight()
+	*w.Mapped, w.Data = mapped<<20, nil
+	for i, rss := range data {
+		d := WorkerData{Name: "d", Version: i + 1}
+		if rss >= 0 {
+			d.RSS, d.PSS, d.COW = new(rss<<20), new(rss<<20), new(int64(0))
+			if i == 0 {
+				*d.COW = cow << 20
+			}
+		}
+		w.Data = append(w.Data, d)
+	}
+	return w
+}
+
+// MiB in, MiB out. used is what is held beside the data: 10 + 1 + 2 in each worker and 12 in preforkd.
+func TestTheSavingInEveryKindOfFleet(t *testing.T) {
+	for _, tc := range []struct {
+		name                   string
+		workers                []*Worker
+		data, newest, full     int64
+		ready                  int
+		saved, savedFull, used int64
+		copies                 float64
+		says                   string
+	}{
+		{
+			name:    "several datasets, one of them mapped by one worker only",
+			workers: []*Worker{row(1000, 0, 600, 400), row(600, 0, 600, 0)},
+			data:    1000, newest: 1000, full: 2000, ready: 2,
+			saved: 600, savedFull: 1000, used: 1000 + 2*13 + 12, copies: 1,
+			says: "1.6 GiB in 2 workers, instead of 1000 MiB held once",
+		},
+		{
+			name:    "a reload: two versions, one old and one new worker, and one that starts",
+			workers: []*Worker{row(100, 0, 100), row(110, 0, 110), row(0, 0, 0)},
+			data:    210, newest: 110, full: 210, ready: 2,
+			saved: 0, savedFull: 0, used: 210 + 3*13 + 12, copies: 210. / 110,
+			says: "had every ready worker loaded all the data held for it, that would be 210 MiB in 2 ready workers",
+		},
+		{
+			name:    "in place: each worker has two versions",
+			workers: []*Worker{row(210, 4, 100, 114), row(210, 0, 100, 110)},
+			data:    210, newest: 110, full: 420, ready: 2,
+			saved: 210, savedFull: 420 - 210 - 4, used: 210 + 2*13 + 12, copies: 214. / 110,
+			says: "the 210 MiB held and the 4.0 MiB copied by writing are taken off",
+		},
+		{
+			name:    "one direct dataset beside one that is held",
+			workers: []*Worker{row(100, 0, 100, -1), row(50, 0, 50, -1)},
+			data:    100, newest: 100, full: 200, ready: 2,
+			saved: 50, savedFull: 100, used: 100 + 2*13 + 12, copies: 1,
+			says: "150 MiB in 2 workers",
+		},
+		{
+			name:    "a worker that maps nothing",
+			workers: []*Worker{row(0, 0, 0)},
+			data:    100, newest: 100, full: 100, ready: 1,
+			saved: -100, savedFull: 0, used: 100 + 13 + 12, copies: 1,
+			says: "0 B in 1 worker, instead of 100 MiB held once",
+		},
+		{
+			name:    "a worker of five processes that all map it",
+			workers: []*Worker{row(500, 0, 500)},
+			data:    100, newest: 100, full: 100, ready: 1,
+			saved: 400, savedFull: 0, used: 100 + 13 + 12, copies: 1,
+			says: "each mapping of a page that the workers have now would be a copy of it: 500 MiB in 1 worker",
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			const mib = 1 << 20
+			m := Totals(Account{
+				Workers: tc.workers, Data: tc.data * mib, Newest: tc.newest * mib, Ready: tc.ready, Full: tc.full * mib,
+				Supervisor: new(int64(12 * mib)),
+			})
+			checkNear(t, "saved", m.Saved, tc.saved*mib, 0)
+			checkNear(t, "saved_full", m.SavedFull, tc.savedFull*mib, 0)
+			checkNear(t, "used", m.Used, tc.used*mib, 0)
+			checkNear(t, "without_sharing", m.WithoutSharing, (tc.used+tc.saved)*mib, 0)
+			if m.Copies == nil || *m.Copies != tc.copies {
+				t.Errorf("copies = %v, want %v", *m.Copies, tc.copies)
+			}
+			if !strings.Contains(m.Counterfactual, tc.says) {
+				t.Errorf("the counterfactual does not say %q: %s", tc.says, m.Counterfactual)
+			}
+		})
+	}
+}
+
+func TestTheCounterfactualSaysWhenThereIsNone(t *testing.T) {
+	for says, in := range map[string]Account{
+		"holds no data in memory": {Workers: []*Worker{row(0, 0, -1)}, Ready: 1}, // all of it is direct:
+		"is being loaded":         {Data: gib},
+		"not counted yet":         {Workers: []*Worker{nil}, Data: gib, Newest: gib},
+	} {
+		if got := Totals(in).Counterfactual; !strings.Contains(got, says) {
+			t.Errorf("it does not say %q: %s", says, got)
+		}
+	}
+}

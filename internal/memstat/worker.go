@@ -10,7 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/preforkd/preforkd/internal/host"
 )
@@ -44,10 +47,13 @@ type worker struct {
 	counted  bool          // the last scan succeeded, the layers of its members are good
 	held     []*holding    // by Target.Versions; nil where the segment is not known, or not counted
 	rest     *rest         // nil while unknown
+	footing  status        // its figures of T0, summed over the tree, at that sample
 	doubts   int           // how many times in a row settling it met figures that do not agree
 	tree     debounce      // processes that came or went since the last sample
 	scanCost time.Duration // processor time of the last scan
 	sumCost  time.Duration // and of the last smaps_rollup
+	urgency  float64       // of another sample at this moment, where one is due
+	ended    bool          // the leader has: its number may be another process's by now
 
 	treeErr, usageErr, scanErr, sumErr error // why figures are missing
 }
@@ -56,11 +62,14 @@ type worker struct {
 func (r *reader) refresh(w *worker) (changed bool) {
 	old := w.members
 	w.members, w.treeErr, w.usageErr = nil, nil, nil
-	pids := host.Tree(r.proc, w.PID)
+	var pids []int
+	if !w.ended {
+		pids, w.treeErr = r.tree(w.PID)
+	}
 	for _, pid := range pids {
 		m := take(&old, pid)
-		if m == nil {
-			changed = true
+		fresh := m == nil
+		if fresh {
 			var err error
 			if m, err = openMember(r.proc, pid, &r.text); err != nil {
 				if !gone(err) {
@@ -73,7 +82,12 @@ func (r *reader) refresh(w *worker) (changed bool) {
 				continue
 			}
 		}
-		m.usage = r.gauge.usage(pid)
+		if m.own = m.own || !r.sharesMemory(w, m); !m.own {
+			m.close() // counted with its parent until it has its own, after its exec
+			continue
+		}
+		changed = changed || fresh
+		m.usage = r.usage(m)
 		w.members = append(w.members, m)
 	}
 	for _, m := range old {
@@ -81,20 +95,84 @@ func (r *reader) refresh(w *worker) (changed bool) {
 		changed = true
 	}
 	if w.started == nil && len(w.members) > 0 {
-		if at, err := r.gauge.started(w.PID); err == nil {
-			w.started = &at
-		}
+		leader := w.members[0]
+		_ = r.text.access.try(leader.proc, w.PID, func() error {
+			at, err := r.gauge.started(w.PID)
+			if err == nil {
+				w.started = &at
+			}
+			return err
+		})
 	}
 	if r.status(w) {
 		changed = true
 	}
 	for _, m := range w.members {
+		if m.thread >= 0 { // /proc/PID shows nothing of these
+			m.usage.rss, m.usage.fds = nil, nil
+			m.usage.fail(m.pid, "descriptors", errors.New("its first thread has ended"))
+		}
 		if m.usage.rss != nil {
 			m.rss = *m.usage.rss
 		}
 		w.usageErr = cmp.Or(w.usageErr, m.usage.err)
 	}
+	adviseOnce(w.usageErr, w.scanErr, w.sumErr)
 	return changed
+}
+
+// tree finds the processes of a tree, parents before their children. It fails where one may not be looked into: a part of
+// a tree would give figures that are too low.
+func (r *reader) tree(pid int) ([]int, error) {
+	pids := []int{pid}
+	for i := 0; i < len(pids); i++ {
+		var found []int
+		dir := r.proc + "/" + strconv.Itoa(pids[i])
+		err := r.text.access.try(dir, pids[i], func() (err error) {
+			found, err = host.Children(r.proc, pids[i])
+			return err
+		})
+		if err != nil && !gone(err) {
+			return nil, err
+		}
+		pids = append(pids, found...)
+	}
+	return pids, nil
+}
+
+// sharesMemory tells whether m has the address space of its parent: so has a child of vfork until it calls exec, and
+// what it seems to have would count twice. Python's subprocess starts programs like that.
+func (r *reader) sharesMemory(w *worker, m *member) bool {
+	i := slices.IndexFunc(w.members, func(p *member) bool { return p.pid == m.now.parent })
+	if i < 0 || m.pid == w.PID {
+		return false
+	}
+	parent := w.members[i]
+	const kcmpVM = 1
+	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(m.pid), uintptr(parent.pid), kcmpVM, 0, 0, 0)
+	switch errno {
+	case 0:
+		return order == 0
+	case unix.ESRCH:
+		return false
+	}
+	// Not allowed for another user's processes without CAP_SYS_PTRACE, by Docker's filter for none. The figures of a fork
+	// are hardly ever its parent's, as it begins without the pages of files; other threads of the parent may go on.
+	if parent.read(&r.text) != nil || m.read(&r.text) != nil {
+		return false
+	}
+	a, b := &m.now, &parent.now
+	return a.rssFile == b.rssFile && a.rssShmem == b.rssShmem && a.pageTables == b.pageTables && a.swap == b.swap &&
+		max(a.rssAnon-b.rssAnon, b.rssAnon-a.rssAnon) < 1<<20
+}
+
+// usage asks gopsutil as whoever may look.
+func (r *reader) usage(m *member) (u usage) {
+	u.err = r.text.access.try(m.proc, m.pid, func() error {
+		u = r.gauge.usage(m.pid)
+		return u.err
+	})
+	return u
 }
 
 // take removes the member with a number from a list.
@@ -111,6 +189,7 @@ func take(members *[]*member, pid int) *member {
 // status is T0 of the tree. Processes that have ended drop out, with what was read of them; it reports whether any did.
 // Without its leader there is no tree.
 func (r *reader) status(w *worker) (changed bool) {
+	led := len(w.members) > 0 && w.members[0].pid == w.PID
 	w.members = slices.DeleteFunc(w.members, func(m *member) bool {
 		if m.read(&r.text) == nil {
 			return false
@@ -119,8 +198,9 @@ func (r *reader) status(w *worker) (changed bool) {
 		changed = true
 		return true
 	})
-	if len(w.members) > 0 && w.members[0].pid != w.PID {
+	if len(w.members) == 0 || w.members[0].pid != w.PID {
 		w.close()
+		w.ended = w.ended || led
 	}
 	if len(w.members) == 0 && w.treeErr == nil {
 		w.treeErr = fmt.Errorf("cannot find process %d", w.PID)
@@ -157,6 +237,10 @@ func (r *reader) sample(w *worker, segments []Segment, dear bool, now time.Time)
 			w.sumErr = cmp.Or(w.sumErr, m.sumErr)
 		}
 	}
+	adviseOnce(w.usageErr, w.scanErr, w.sumErr)
+	if errors.Is(w.scanErr, unix.ESRCH) || errors.Is(w.sumErr, unix.ESRCH) { // an exec has begun another address space
+		w.tree.mark(now)
+	}
 	w.counted = w.scanErr == nil
 	if dear {
 		w.summed = now
@@ -164,9 +248,26 @@ func (r *reader) sample(w *worker, segments []Segment, dear bool, now time.Time)
 			w.rest = w.sum()
 		}
 	}
-	w.scanned, w.took = now, time.Since(begun)
+	w.scanned, w.took, w.footing = now, time.Since(begun), w.figures()
 	w.sampled = w.Ready
 	return true
+}
+
+// figures are those of T0 that tell of the pages: added up over the tree.
+func (w *worker) figures() (sum status) {
+	for _, m := range w.members {
+		sum.rssAnon += m.now.rssAnon
+		sum.rssShmem += m.now.rssShmem
+		sum.pageTables += m.now.pageTables
+	}
+	return sum
+}
+
+// moved tells whether there is something new for a scan to find, going by T0.
+func (w *worker) moved() bool {
+	now, then := w.figures(), &w.footing
+	return w.tree != debounce{} || differs(now.rssAnon, then.rssAnon) || differs(now.rssShmem, then.rssShmem) ||
+		differs(now.pageTables, then.pageTables)
 }
 
 // sum adds up the rollups of the tree.

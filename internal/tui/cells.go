@@ -19,8 +19,8 @@ import (
 	"github.com/preforkd/preforkd/supervisor"
 )
 
-// dash stands for a value that is not known.
-const dash = "–"
+// Dash stands for a value that is not known.
+const Dash = "–"
 
 // The few ANSI sequences in use.
 const (
@@ -41,7 +41,7 @@ type table struct {
 
 func (t *table) add(cells ...string) {
 	for i := range cells {
-		cells[i] = clean(cells[i])
+		cells[i] = Line(cells[i])
 	}
 	t.rows = append(t.rows, cells)
 }
@@ -101,8 +101,8 @@ func (p *page) status(text string) string {
 
 func length(s string) int { return utf8.RuneCountInString(s) }
 
-// clean makes text from outside safe to print: one line, no escape sequence.
-func clean(text string) string {
+// Line makes text from outside safe to print: one line, no escape sequence.
+func Line(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return '?'
@@ -111,10 +111,11 @@ func clean(text string) string {
 	}, text)
 }
 
-func bytes(n *int64) string {
+// Bytes writes a number of bytes as "1.5 GiB"; nil is a Dash.
+func Bytes(n *int64) string {
 	switch {
 	case n == nil:
-		return dash
+		return Dash
 	case *n < 0:
 		return "-" + humanize.IBytes(uint64(-*n))
 	}
@@ -124,27 +125,27 @@ func bytes(n *int64) string {
 // progress is what is loaded, of how much where that is known.
 func progress(loaded int64, size *int64) string {
 	if size == nil {
-		return bytes(&loaded)
+		return Bytes(&loaded)
 	}
-	return fmt.Sprintf("%s/%s", bytes(&loaded), bytes(size))
+	return fmt.Sprintf("%s/%s", Bytes(&loaded), Bytes(size))
 }
 
 func count(n *int) string {
 	if n == nil {
-		return dash
+		return Dash
 	}
 	return strconv.Itoa(*n)
 }
 
 func age(seconds *float64) string {
 	if seconds == nil {
-		return dash
+		return Dash
 	}
-	return duration(*seconds)
+	return Duration(*seconds)
 }
 
-// duration writes seconds with their two largest units: "42s", "3m07s", "5h02m", "9d04h".
-func duration(seconds float64) string {
+// Duration writes seconds with their two largest units: "42s", "3m07s", "5h02m", "9d04h".
+func Duration(seconds float64) string {
 	s := int64(math.Max(0, seconds))
 	minute, hour, day := int64(60), int64(3600), int64(24*time.Hour/time.Second)
 	switch {

@@ -62,7 +62,7 @@ func (b *Bars) Update(rows []supervisor.Data) {
 		one := b.begun[d.Name]
 		if one == nil {
 			one = &bar{
-				name: clean(d.Name), speed: decor.AverageSpeed(decor.SizeB1024(0), "% .1f"), eta: decor.AverageETA(decor.ET_STYLE_GO),
+				name: Line(d.Name), speed: decor.AverageSpeed(decor.SizeB1024(0), "% .1f"), eta: decor.AverageETA(decor.ET_STYLE_GO),
 			}
 			b.begun[d.Name] = one
 			b.order = append(b.order, one)
@@ -115,12 +115,12 @@ func (one *bar) set(d *supervisor.Data) {
 	case loaded(d):
 		one.done = true
 		one.current = d.Loaded
-		amount = bytes(&d.Loaded)
+		amount = Bytes(&d.Loaded)
 	case d.Size == nil && d.SourceSize != nil:
 		one.current, one.total = d.Read, *d.SourceSize
 		amount = progress(d.Read, d.SourceSize)
 		if d.Codec != "" {
-			amount += " " + clean(d.Codec) + " → " + bytes(&d.Loaded)
+			amount += " " + Line(d.Codec) + " → " + Bytes(&d.Loaded)
 		}
 	default:
 		one.current = d.Loaded
@@ -129,7 +129,7 @@ func (one *bar) set(d *supervisor.Data) {
 		}
 		amount = progress(d.Loaded, d.Size)
 		if d.Codec != "" {
-			amount = clean(d.Codec) + " → " + amount
+			amount = Line(d.Codec) + " → " + amount
 		}
 	}
 	one.amount.Store(&amount)

@@ -17,16 +17,16 @@ const maxTail = 10
 
 // Operation says in one line how far an operation is: "rolling: 2 of 8 workers replaced, 1 failed start in a row".
 func Operation(o supervisor.Operation) string {
-	text := clean(o.Phase)
+	text := Line(o.Phase)
 	if o.Phase != "loading" {
 		verb := "replaced"
 		if o.Kind == "scale" {
 			verb = "changed"
 		}
-		text += fmt.Sprintf(": %d of %s %s", o.Done, plural(o.Total, "worker"), verb)
+		text += fmt.Sprintf(": %d of %s %s", o.Done, Plural(o.Total, "worker"), verb)
 	}
 	if o.FailedStarts > 0 {
-		text += fmt.Sprintf(", %s in a row", plural(o.FailedStarts, "failed start"))
+		text += fmt.Sprintf(", %s in a row", Plural(o.FailedStarts, "failed start"))
 	}
 	if o.Queued > 0 {
 		text += fmt.Sprintf(", %d more to come after it", o.Queued)
@@ -38,24 +38,24 @@ func Operation(o supervisor.Operation) string {
 func Clean(text string) string {
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	for i := range lines {
-		lines[i] = clean(strings.ReplaceAll(strings.TrimSuffix(lines[i], "\r"), "\t", "    "))
+		lines[i] = Line(strings.ReplaceAll(strings.TrimSuffix(lines[i], "\r"), "\t", "    "))
 	}
 	return strings.Join(lines, "\n")
 }
 
 func (p *page) operation(s *supervisor.Snapshot) {
 	if o := s.Supervisor.Operation; o != nil {
-		p.printf("%s for %s, %s\n", p.paint(bold, clean(o.Kind)), duration(now(s).Sub(o.StartedAt).Seconds()), Operation(*o))
+		p.printf("%s for %s, %s\n", p.paint(bold, Line(o.Kind)), Duration(Now(s).Sub(o.StartedAt).Seconds()), Operation(*o))
 	}
 	r := s.Supervisor.LastReload
 	if r == nil {
 		return
 	}
-	outcome := clean(r.Result)
+	outcome := Line(r.Result)
 	if r.Result == supervisor.ReloadFailed {
 		outcome = p.paint(red, outcome)
 	}
-	p.printf("last reload %s ago: %s after %s", duration(now(s).Sub(r.At).Seconds()), outcome, duration(r.Took))
+	p.printf("last reload %s ago: %s after %s", Duration(Now(s).Sub(r.At).Seconds()), outcome, Duration(r.Took))
 	if r.Error != "" {
 		lines := strings.Split(Clean(r.Error), "\n")
 		if len(lines) > maxTail+1 {
@@ -66,7 +66,8 @@ func (p *page) operation(s *supervisor.Snapshot) {
 	p.printf("\n")
 }
 
-func plural(n int, thing string) string {
+// Plural writes a number of things: "1 worker", "2 workers".
+func Plural(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}

@@ -24,7 +24,7 @@ func NewProgress(w io.Writer, width int) *Progress { return &Progress{w: w, widt
 // Show shows a step; nothing happens when it is the one that is shown. A line that is too long for a terminal is cut off,
 // because one that wraps cannot be replaced.
 func (p *Progress) Show(step string) {
-	step = clean(step)
+	step = Line(step)
 	if step == p.last {
 		return
 	}

@@ -7,7 +7,6 @@ package tui
 
 import (
 	"fmt"
-	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,58 +22,39 @@ func (p *page) memory(s *supervisor.Snapshot) {
 	m := &s.Memory
 	p.printf("\n")
 	if m.Used == nil || m.Supervisor == nil {
-		p.printf("Memory: data %s; what is used in all is not known.\n", bytes(&m.Data))
+		p.printf("Memory: data %s; what is used in all is not known.\n", Bytes(&m.Data))
 	} else {
 		workers := *m.Used - m.Data - *m.Supervisor
 		p.printf("Memory: %s used = data %s + workers %s + preforkd %s.\n",
-			bytes(m.Used), bytes(&m.Data), bytes(&workers), bytes(m.Supervisor))
+			Bytes(m.Used), Bytes(&m.Data), Bytes(&workers), Bytes(m.Supervisor))
 	}
 	if !slices.ContainsFunc(s.Data, func(d supervisor.Data) bool { return d.LoadedAt != nil }) {
 		return
 	}
-	saving := "saved " + bytes(m.Saved)
+	saving := "saved " + Bytes(m.Saved)
 	if m.SavedRatio != nil {
-		saving += fmt.Sprintf(" (%.1f %% of the %s without sharing)", 100**m.SavedRatio, bytes(m.WithoutSharing))
+		saving += fmt.Sprintf(" (%.1f %% of the %s without sharing)", 100**m.SavedRatio, Bytes(m.WithoutSharing))
 	}
-	saving += ", saved_full " + bytes(m.SavedFull)
+	saving += ", saved_full " + Bytes(m.SavedFull)
 	if m.Copies != nil {
 		saving += fmt.Sprintf(", %.2f copies of the data held", *m.Copies)
 	}
 	p.printf("%s\n", p.paint(bold, wrap("Sharing: "+saving+".")))
 	if m.Counterfactual != "" {
-		p.printf("%s\n", wrap(clean(m.Counterfactual)))
+		p.printf("%s\n", wrap(Line(m.Counterfactual)))
 	}
 }
 
 // samples says how old the figures are and what they cost.
 func (p *page) samples(s *supervisor.Snapshot) {
-	youngest, oldest, exact, rows := math.Inf(1), 0.0, 0, 0
-	for i := range s.Workers {
-		w := &s.Workers[i]
-		if w.PID == nil {
-			continue
-		}
-		rows++
-		if w.Sample.At == nil {
-			continue
-		}
-		old := max(0, now(s).Sub(*w.Sample.At).Seconds())
-		youngest, oldest = min(youngest, old), max(oldest, old)
-		if w.Sample.Exact {
-			exact++
-		}
-	}
-	if rows == 0 {
+	m := measure(s)
+	if m.live == 0 {
 		return
 	}
 	text := "Samples: none yet."
-	if !math.IsInf(youngest, 1) {
-		ages := duration(youngest)
-		if oldest-youngest >= 1 {
-			ages += " to " + duration(oldest)
-		}
+	if m.sampled > 0 {
 		text = fmt.Sprintf("Samples: %s old, %d of %d counted page by page; measuring has taken %.2f s of CPU time.",
-			ages, exact, rows, s.Sampler.CPUSeconds)
+			m.ages(), m.exact, m.live, s.Sampler.CPUSeconds)
 	}
 	p.printf("%s\n", wrap(text))
 }
@@ -86,15 +66,15 @@ func (p *page) notes(s *supervisor.Snapshot) {
 		w := &s.Workers[i]
 		name := who(s, w)
 		if w.Sample.Error != "" && w.PID != nil {
-			p.printf("%s: %s is not known: %s\n", name, dash, clean(w.Sample.Error))
+			p.printf("%s: %s is not known: %s\n", name, Dash, Line(w.Sample.Error))
 		}
 		if w.StatusText != "" {
-			p.printf("%s says: %s\n", name, clean(w.StatusText))
+			p.printf("%s says: %s\n", name, Line(w.StatusText))
 		}
 		if e := w.LastExit; e != nil && !told[w.ID] {
 			told[w.ID] = true
 			p.printf("worker %d: %s, last end %s ago: %s (%s)\n", w.ID, restarts(w.RespawnCount),
-				duration(now(s).Sub(e.At).Seconds()), ending(e), clean(e.Reason))
+				Duration(Now(s).Sub(e.At).Seconds()), Ending(e), Line(e.Reason))
 		}
 	}
 }
@@ -123,12 +103,13 @@ func restarts(n int) string {
 	return fmt.Sprintf("restarted %d times", n)
 }
 
-func ending(e *supervisor.Exit) string {
+// Ending says how a process ended: "killed by SIGSEGV".
+func Ending(e *supervisor.Exit) string {
 	switch {
 	case e.OOM:
-		return "killed by " + clean(e.Signal) + " while the kernel's OOM killer was at work"
+		return "killed by " + Line(e.Signal) + " while the kernel's OOM killer was at work"
 	case e.Signal != "":
-		return "killed by " + clean(e.Signal)
+		return "killed by " + Line(e.Signal)
 	}
 	if e.Code == nil {
 		return "never started"

@@ -45,13 +45,13 @@ func (p *page) printf(format string, args ...any) { fmt.Fprintf(&p.text, format,
 func (p *page) header(s *supervisor.Snapshot) {
 	v := &s.Supervisor
 	p.printf("preforkd %s, pid %d, %s, %s for %s\n",
-		p.paint(bold, clean(v.Name)), v.PID, clean(v.Version), clean(string(v.State)), duration(v.Uptime))
+		p.paint(bold, Line(v.Name)), v.PID, Line(v.Version), Line(string(v.State)), Duration(v.Uptime))
 	for _, l := range s.Listen {
 		accept := ""
 		if l.Accept != "shared" && l.Accept != "" {
-			accept = ", " + clean(l.Accept)
+			accept = ", " + Line(l.Accept)
 		}
-		p.printf("listening on %s (%s%s), %s waiting\n", clean(l.Address), clean(l.Name), accept, count(l.Queue))
+		p.printf("listening on %s (%s%s), %s waiting\n", Line(l.Address), Line(l.Name), accept, count(l.Queue))
 	}
 	p.operation(s)
 }
@@ -63,11 +63,11 @@ func (p *page) data(s *supervisor.Snapshot) {
 	t := table{head: []string{"DATA", "VER", "SIZE", "RESIDENT", "HUGE", "WORKERS", "FORMAT", "SOURCE"}, left: "11000011"}
 	for i := range s.Data {
 		d := &s.Data[i]
-		version, size := "v"+strconv.Itoa(d.Version), bytes(d.Size)
+		version, size := "v"+strconv.Itoa(d.Version), Bytes(d.Size)
 		if d.LoadedAt == nil {
 			version, size = "loading", p.progress(s, d)
 		}
-		t.add(d.Name, version, size, bytes(d.Resident), bytes(d.Huge), strconv.Itoa(d.Workers), format(d), d.Source)
+		t.add(d.Name, version, size, Bytes(d.Resident), Bytes(d.Huge), strconv.Itoa(d.Workers), format(d), d.Source)
 	}
 	p.table(&t)
 }
@@ -85,10 +85,10 @@ func (p *page) progress(s *supervisor.Snapshot, d *supervisor.Data) string {
 	}
 	took := s.Supervisor.Uptime
 	if o := s.Supervisor.Operation; o != nil {
-		took = now(s).Sub(o.StartedAt).Seconds()
+		took = Now(s).Sub(o.StartedAt).Seconds()
 	}
 	if rate := int64(float64(read) / took); took >= 1 && rate > 0 {
-		text += ", " + bytes(&rate) + "/s"
+		text += ", " + Bytes(&rate) + "/s"
 	}
 	return text
 }
@@ -100,7 +100,7 @@ func format(d *supervisor.Data) string {
 		parts = append(parts, content(d))
 	}
 	if d.Members > 0 {
-		parts = append(parts, plural(d.Members, "array"))
+		parts = append(parts, Plural(d.Members, "array"))
 	}
 	if d.Codec != "" {
 		parts = append(parts, d.Codec)
@@ -112,7 +112,7 @@ func format(d *supervisor.Data) string {
 		parts = append(parts, "locked")
 	}
 	if len(parts) == 0 {
-		return dash
+		return Dash
 	}
 	return strings.Join(parts, ", ")
 }
@@ -152,7 +152,7 @@ func (p *page) workers(s *supervisor.Snapshot) {
 		w := &s.Workers[i]
 		row := []string{
 			strconv.Itoa(w.ID), pid(w), string(w.Status), strconv.Itoa(w.Incarnation), age(w.Uptime),
-			bytes(w.RSS), bytes(w.PSS), bytes(w.USS), bytes(w.Private), bytes(cow(w)),
+			Bytes(w.RSS), Bytes(w.PSS), Bytes(w.USS), Bytes(w.Private), Bytes(COW(w)),
 		}
 		if replacing {
 			row = append(row, w.Replacing)
@@ -164,7 +164,7 @@ func (p *page) workers(s *supervisor.Snapshot) {
 	}
 	if len(s.Workers) > 1 {
 		m := &s.Memory
-		row := []string{"", "", "sum", "", "", bytes(m.RSS), bytes(m.PSS), bytes(m.USS), bytes(m.Private), bytes(m.COW)}
+		row := []string{"", "", "sum", "", "", Bytes(m.RSS), Bytes(m.PSS), Bytes(m.USS), Bytes(m.Private), Bytes(m.COW)}
 		t.add(append(row, make([]string, len(t.head)-len(row))...)...)
 	}
 	p.table(&t)
@@ -174,29 +174,40 @@ func (p *page) workers(s *supervisor.Snapshot) {
 func pid(w *supervisor.Worker) string {
 	switch {
 	case w.PID == nil:
-		return dash
+		return Dash
 	case len(w.PIDs) > 1:
 		return fmt.Sprintf("%d+%d", *w.PID, len(w.PIDs)-1)
 	}
 	return strconv.Itoa(*w.PID)
 }
 
-// cow is what the worker has copied of all its data; nil when that of one version is not known.
-func cow(w *supervisor.Worker) *int64 {
+// COW is what the worker has copied of all its data; nil when that of one version is not known.
+func COW(w *supervisor.Worker) *int64 {
+	return ofData(w, func(d *supervisor.WorkerData) *int64 { return d.COW })
+}
+
+// Share is the worker's share of all its data, its own copies included: its part of data[].pss; nil when that of one version
+// is not known.
+func Share(w *supervisor.Worker) *int64 {
+	return ofData(w, func(d *supervisor.WorkerData) *int64 { return d.PSS })
+}
+
+func ofData(w *supervisor.Worker, figure func(*supervisor.WorkerData) *int64) *int64 {
 	if w.PID == nil {
 		return nil
 	}
 	var total int64
-	for _, d := range w.Data {
-		if d.COW == nil {
+	for i := range w.Data {
+		n := figure(&w.Data[i])
+		if n == nil {
 			return nil
 		}
-		total += *d.COW
+		total += *n
 	}
 	return &total
 }
 
-// now is the moment of the snapshot.
-func now(s *supervisor.Snapshot) time.Time {
+// Now is the moment of the snapshot.
+func Now(s *supervisor.Snapshot) time.Time {
 	return s.Supervisor.StartedAt.Add(time.Duration(s.Supervisor.Uptime * float64(time.Second)))
 }

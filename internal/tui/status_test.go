@@ -115,8 +115,8 @@ func TestDurations(t *testing.T) {
 	for seconds, want := range map[float64]string{
 		-1: "0s", 0.4: "0s", 59.9: "59s", 60: "1m00s", 3599: "59m59s", 3600: "1h00m", 86399: "23h59m", 90061: "1d01h",
 	} {
-		if got := duration(seconds); got != want {
-			t.Errorf("duration(%v) = %q, want %q", seconds, got, want)
+		if got := Duration(seconds); got != want {
+			t.Errorf("Duration(%v) = %q, want %q", seconds, got, want)
 		}
 	}
 }

@@ -46,7 +46,8 @@ func Example() *supervisor.Snapshot {
 	return &supervisor.Snapshot{
 		Schema: supervisor.SchemaVersion,
 		Supervisor: supervisor.Supervised{
-			PID: 4100, Version: "0.1.0", Name: "default", StartedAt: started(), Uptime: 100,
+			PID: 4100, Version: "0.1.0", Name: "default", Command: []string{"python", "app.py"},
+			StartedAt: started(), Uptime: 100,
 			RSS: new(17 * mib), PSS: new(super), CPUSeconds: new(0.42), State: supervisor.StateRunning,
 		},
 		Data: []supervisor.Data{{

@@ -37,7 +37,7 @@ demo: build $(VENV)/.demo ## run the example on real data: one copy for four wor
 	@$(VENV)/bin/python examples/python/demo.py
 
 test: build $(VENV)/.test ## run the tests of every package
-	$(test_env) $(GO) test -shuffle=on ./...
+	CGO_ENABLED=0 $(test_env) $(GO) test -shuffle=on ./...
 
 race: build $(VENV)/.test ## the same under the race detector (needs a C compiler)
 	@command -v $$($(GO) env CC) >/dev/null || \

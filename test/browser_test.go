@@ -51,8 +51,7 @@ func open(t *testing.T, address string) *tab {
 	// It shows our own pages only, and its sandbox wants no root and namespaces that a container may not have.
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(chromium(t)), chromedp.NoSandbox,
 		chromedp.DisableGPU)
-	deadline, cancel := context.WithTimeout(context.Background(), 4*patience) // outlives the test: its end is looked at
-	allocator, end := chromedp.NewExecAllocator(deadline, options...)
+	allocator, end := chromedp.NewExecAllocator(context.Background(), options...) // outlives the test: its end is looked at
 	ctx, leave := chromedp.NewContext(allocator)
 	b := &tab{t: t, ctx: ctx}
 	var reading sync.WaitGroup
@@ -73,10 +72,12 @@ func open(t *testing.T, address string) *tab {
 		}
 		leave()
 		end()
-		cancel()
 		reading.Wait()
 		b.quiet()
 	})
+	if err := chromedp.Do(ctx); err != nil { // what starts the browser must not have a deadline: the browser would have it
+		t.Fatal(err)
+	}
 	b.look(1440, 900, "light")
 	b.visit(address)
 	return b
@@ -96,7 +97,9 @@ func (b *tab) quiet() {
 
 func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	if err := chromedp.Do(b.ctx, actions...); err != nil {
+	ctx, cancel := context.WithTimeout(b.ctx, 2*patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -146,6 +146,13 @@ func (c *console) text() string {
 	return c.screen.String()
 }
 
+// frame is text, and whether it is a whole frame: what is drawn in mode 2026 appears at its end.
+func (c *console) frame() (screen string, whole bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.screen.String(), !c.screen.modes["2026"]
+}
+
 // output is all that came, as it came.
 func (c *console) output() string {
 	c.mu.Lock()
@@ -157,8 +164,9 @@ func (c *console) output() string {
 func (c *console) shows(what string, fact func(screen string) bool) (screen string) {
 	c.t.Helper()
 	within(c.t, patience, "on the screen: "+what, func() bool {
-		screen = c.text()
-		return fact(screen)
+		var whole bool
+		screen, whole = c.frame()
+		return whole && fact(screen)
 	})
 	return screen
 }

@@ -30,6 +30,9 @@ func stage(t *testing.T) (*apitest.Source, *tab) {
 	mux.HandleFunc("/history", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, `{"interval": 2, "at": [], "used": [], "saved": [], "without_sharing": [], "ready": []}`)
 	})
+	mux.HandleFunc("/stats", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(source.Snapshot())
+	})
 	mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		every := time.NewTicker(100 * time.Millisecond)

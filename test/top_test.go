@@ -339,7 +339,7 @@ func TestAReportSaysWhatTheStatsSay(t *testing.T) {
 		t.Errorf("%+v", object)
 	}
 	for i, w := range object.Workers {
-		if w.PID != *snap.Workers[i].PID || *w.Share != *snap.Workers[i].Data[0].PSS || !w.Exact {
+		if w.PID != *snap.Workers[i].PID || *w.Share != *snap.Workers[i].Data[0].PSS-*snap.Workers[i].Data[0].COW || !w.Exact {
 			t.Errorf("%+v, in the stats %+v", w, snap.Workers[i])
 		}
 	}

@@ -23,11 +23,12 @@ import (
 
 // The deadline of a whole answer is over in seconds; a stream has one for each write.
 func TestTheDeadlinesOfARequestDoNotEndAStream(t *testing.T) {
+	t.Parallel()
 	source := apitest.NewSource(apitest.Example())
-	h, path := serveHub(t, source, writeTimeout, 400*time.Millisecond)
+	h, path := serveHub(t, source, writeTimeout, 1500*time.Millisecond)
 	client := Dial(path).http
 	e := hark(t, &client, "http://x/events")
-	for i := range 8 { // each comes a tick after the one before
+	for i := range 10 { // each comes a tick after the one before
 		e.until()
 		source.Show(apitest.Example())
 		if h.deserted() {
@@ -37,7 +38,7 @@ func TestTheDeadlinesOfARequestDoNotEndAStream(t *testing.T) {
 }
 
 // serveHub serves a hub alone, with deadlines of its own, on a unix socket: its buffers are small.
-func serveHub(t *testing.T, source Source, patience, writeTimeout time.Duration) (*hub, string) {
+func serveHub(t *testing.T, source Source, patience, request time.Duration) (*hub, string) {
 	t.Helper()
 	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
@@ -48,7 +49,7 @@ func serveHub(t *testing.T, source Source, patience, writeTimeout time.Duration)
 	h.patience = patience
 	places := make(chan struct{}, maxConnections)
 	server := newServer(mux(routes(source, nil, log, h, &history{}), false), log, places)
-	server.ReadTimeout, server.WriteTimeout = 300*time.Millisecond, writeTimeout
+	server.ReadTimeout, server.WriteTimeout = request, request
 	done := make(chan struct{})
 	go func() { h.run(); close(done) }()
 	go server.Serve(&limited{Listener: listener, places: places, done: make(chan struct{})})
@@ -68,7 +69,8 @@ func large() *supervisor.Snapshot {
 }
 
 func TestAListenerThatDoesNotReadIsDroppedAndHoldsNobodyUp(t *testing.T) {
-	h, path := serveHub(t, apitest.NewSource(large()), 2*time.Second, 2*time.Second)
+	t.Parallel()
+	h, path := serveHub(t, apitest.NewSource(large()), 6*time.Second, 6*time.Second)
 	slow, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +89,7 @@ func TestAListenerThatDoesNotReadIsDroppedAndHoldsNobodyUp(t *testing.T) {
 		e.until()
 	}
 	e.until() // the other one goes on
-	slow.SetReadDeadline(time.Now().Add(20 * time.Second))
+	slow.SetReadDeadline(time.Now().Add(60 * time.Second))
 	if rest, err := io.ReadAll(slow); err != nil || strings.HasSuffix(string(rest), "\n\n") {
 		t.Errorf("the slow one got a whole frame in %d bytes (%v): it proves nothing", len(rest), err)
 	}

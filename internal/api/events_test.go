@@ -224,6 +224,7 @@ func TestTheLast256EventsAreToldWheneverSomebodyComes(t *testing.T) {
 }
 
 func TestAReloadIsSeenAsItHappens(t *testing.T) {
+	t.Parallel()
 	source := apitest.NewSource(apitest.Example())
 	e := hark(t, http.DefaultClient, serve(t, source)+"/events")
 	e.until()
@@ -247,6 +248,7 @@ func TestAReloadIsSeenAsItHappens(t *testing.T) {
 }
 
 func TestFiguresThatChangeWithoutAWordAreTold(t *testing.T) {
+	t.Parallel()
 	source := apitest.NewSource(nil)
 	e := hark(t, http.DefaultClient, serve(t, source)+"/events")
 	source.View.Store(apitest.Loading())

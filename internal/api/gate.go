@@ -16,7 +16,7 @@ import (
 )
 
 // maxChecks are the requests whose passwords are checked, or wait for it.
-const maxChecks = 16
+const maxChecks = 8
 
 type gate struct {
 	users   *watched[*users]

@@ -133,6 +133,14 @@ func TestARebindingNameIsRefusedOnEveryPath(t *testing.T) {
 	}
 }
 
+// net/http answers it by itself unless it is told not to.
+func TestTheGuardSeesTheRequestThatHasNoPath(t *testing.T) {
+	address := strings.TrimPrefix(serve(t, apitest.NewSource(apitest.Example())), "http://")
+	if got := raw(t, address, "OPTIONS * HTTP/1.1\r\nHost: evil.example\r\n\r\n"); !strings.Contains(got, "403") {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestHeadersBeyondTheLimitAreRefused(t *testing.T) {
 	address := strings.TrimPrefix(serve(t, apitest.NewSource(apitest.Example())), "http://")
 	request := "GET /stats HTTP/1.1\r\nHost: localhost\r\nX-Long: " + strings.Repeat("x", 16<<10) + "\r\n\r\n"

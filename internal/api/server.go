@@ -94,6 +94,8 @@ func newServer(handler http.Handler, log *slog.Logger, places chan struct{}) *ht
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ConnContext:       withPeer,
 		Protocols:         new(http.Protocols),
+		// Else "OPTIONS *" would go past the guard.
+		DisableGeneralOptionsHandler: true,
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			if state == http.StateClosed || state == http.StateHijacked {
 				<-places

@@ -60,7 +60,7 @@ func parseUsers(path, text string) (*users, error) {
 		case u.hashes[name] != "":
 			return nil, wrong("the user %q is there twice", name)
 		case !shape.MatchString(hash):
-			return nil, wrong("the hash of %q is not one of bcrypt; make it with: htpasswd -nBC 10 %s", name, name)
+			return nil, wrong("the hash of %q is not one of bcrypt; make it with htpasswd -B -C 10", name)
 		}
 		if cost, err := bcrypt.Cost([]byte(hash)); err != nil || cost > maxCost {
 			return nil, wrong("the hash of %q has a cost that is not between %d and %d", name, bcrypt.MinCost, maxCost)

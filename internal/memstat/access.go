@@ -78,7 +78,8 @@ func (a *access) as(who identity, f func()) bool {
 
 // become changes the identity of this thread alone, as far as that is allowed. With each change of a thread's fsuid the
 // kernel makes the whole process not dumpable (commit_creds), so that no worker of our own user could open
-// /proc/PREFORKD/fd/N for its data any more; so that is set right at once.
+// /proc/PREFORKD/fd/N for its data any more; so that is set right at once. In between, about a microsecond, such an open
+// fails with EACCES.
 func become(who identity, dumpable int) {
 	_, _ = unix.SetfsgidRetGid(who.gid) // both return what was before and no error; current tells
 	_, _ = unix.SetfsuidRetUid(who.uid)

@@ -175,7 +175,7 @@ func checkHidden(t *testing.T, row Worker) {
 	if row.RSS != nil || row.Private != nil || row.FDs != nil || row.Threads != nil || row.CPUSeconds != nil {
 		t.Errorf("there are figures of what is hidden: %+v", row)
 	}
-	if !strings.Contains(row.Sample.Error, "hidepid") {
+	if !strings.Contains(row.Sample.Error, "hidepid") || !strings.HasPrefix(row.Sample.Error, "cannot ") {
 		t.Errorf("the reason is %q", row.Sample.Error)
 	}
 }

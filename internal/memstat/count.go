@@ -82,7 +82,9 @@ func (s *Sampler) isDear(w *worker, now time.Time) bool {
 
 // sampleOne reads one worker, false when interrupted.
 func (s *Sampler) sampleOne(w *worker, dear bool, now time.Time) bool {
-	s.refresh(w)
+	start := threadCPU()
+	dear = s.refresh(w) || dear // a tree that changed has another rest
+	looked := threadCPU() - start
 	segments := make([]Segment, len(w.Versions))
 	for i, key := range w.Versions {
 		segments[i] = s.segments[key] // a segment not known has inode 0, which no mapping has
@@ -90,6 +92,7 @@ func (s *Sampler) sampleOne(w *worker, dear bool, now time.Time) bool {
 	if !s.sample(w, segments, dear, now) {
 		return false
 	}
+	w.scanCost += looked
 	s.lastTook = w.took
 	s.changed(w)
 	return true

@@ -6,9 +6,13 @@ package memstat
 // A worker's published row.
 
 import (
+	"cmp"
+	"errors"
 	"maps"
 	"math"
 )
+
+var errNotYet = errors.New("cannot tell yet: the first reading is due")
 
 // row makes the row of a worker. scanner names the source of the page scan, page is the page size.
 func (w *worker) row(scanner string, page int64) *Worker {
@@ -17,7 +21,7 @@ func (w *worker) row(scanner string, page int64) *Worker {
 		out.Data[i] = WorkerData{Name: key.Name, Version: key.Version}
 	}
 	if len(w.members) == 0 || w.treeErr != nil {
-		out.Sample = Sample{Source: "none", Error: reasons(w.treeErr)}
+		out.Sample = Sample{Source: "none", Error: reasons(cmp.Or(w.treeErr, errNotYet))}
 		return out
 	}
 	w.addStatus(out)
@@ -107,7 +111,7 @@ func (w *worker) addRest(out *Worker, seg segmentsPart, counted bool) {
 		return
 	}
 	pss, uss := w.rest.pss, w.rest.uss
-	if len(w.members) == 1 {
+	if _, same := w.least(); same && len(w.members) == 1 {
 		drift := w.rest.drift(w.members[0].now.rssAnon, seg)
 		pss, uss = max(0, pss+drift), max(0, uss+drift)
 	}

@@ -144,7 +144,7 @@ func (s *Sampler) tick(now time.Time) (walked bool) {
 	for _, w := range s.workers {
 		w.read = now
 		read := s.status
-		if full {
+		if full || w.scanned.IsZero() {
 			read = s.refresh
 		}
 		if read(w) && !w.scanned.IsZero() {

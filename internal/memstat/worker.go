@@ -50,7 +50,7 @@ type worker struct {
 	footing  status        // its figures of T0, summed over the tree, at that sample
 	doubts   int           // how many times in a row settling it met figures that do not agree
 	tree     debounce      // processes that came or went since the last sample
-	scanCost time.Duration // processor time of the last scan
+	scanCost time.Duration // processor time of the last scan, and of the look at its processes before
 	sumCost  time.Duration // and of the last smaps_rollup
 	urgency  float64       // of another sample at this moment, where one is due
 	ended    bool          // the leader has: its number may be another process's by now
@@ -133,9 +133,13 @@ func (r *reader) tree(pid int) ([]int, error) {
 			return err
 		})
 		if err != nil && !gone(err) {
-			return nil, err
+			return nil, fmt.Errorf("cannot list the children of process %d: %w", pids[i], err)
 		}
-		pids = append(pids, found...)
+		for _, child := range found { // one whose thread of the parent has just ended is listed with another one too
+			if !slices.Contains(pids, child) {
+				pids = append(pids, child)
+			}
+		}
 	}
 	return pids, nil
 }
@@ -230,7 +234,9 @@ func (r *reader) sample(w *worker, segments []Segment, dear bool, now time.Time)
 			w.sumCost += threadCPU() - scanned
 		}
 	}
-	r.status(w) // whoever is still there had these figures; whoever is not drops out with its errors
+	if r.status(w) && !dear { // whoever is still there had these figures; whoever is not drops out with its errors
+		w.tree.mark(now)
+	}
 	for _, m := range w.members {
 		w.scanErr = cmp.Or(w.scanErr, m.scanErr)
 		if dear {

@@ -186,10 +186,15 @@ func COW(w *supervisor.Worker) *int64 {
 	return ofData(w, func(d *supervisor.WorkerData) *int64 { return d.COW })
 }
 
-// Share is the worker's share of all its data, its own copies included: its part of data[].pss; nil when that of one version
-// is not known.
+// Share is the worker's share of all its data, without what it has copied, which is private: pss − cow of data[]; nil when
+// that of one version is not known.
 func Share(w *supervisor.Worker) *int64 {
-	return ofData(w, func(d *supervisor.WorkerData) *int64 { return d.PSS })
+	return ofData(w, func(d *supervisor.WorkerData) *int64 {
+		if d.PSS == nil || d.COW == nil {
+			return nil
+		}
+		return new(max(0, *d.PSS-*d.COW))
+	})
 }
 
 func ofData(w *supervisor.Worker, figure func(*supervisor.WorkerData) *int64) *int64 {

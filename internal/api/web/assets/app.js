@@ -24,6 +24,7 @@ const moment = (s) => Date.parse(s.supervisor.started_at) / 1000 + s.supervisor.
 
 function draw() {
   waiting = false;
+  if (document.hidden) return;
   events.draw();
   chart.draw();
   if (!snapshot) return;
@@ -36,7 +37,7 @@ function draw() {
 }
 
 function ask() {
-  if (waiting || document.hidden) return;
+  if (waiting) return;
   waiting = true;
   requestAnimationFrame(draw);
 }
@@ -54,7 +55,7 @@ function say(words) {
 
 async function remember() {
   try {
-    const answer = await fetch("history");
+    const answer = await fetch("history", { signal: AbortSignal.timeout(10000) });
     if (answer.ok) chart.history(await answer.json());
   } catch { /* the time line begins now */ }
   ask();

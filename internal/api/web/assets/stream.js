@@ -10,7 +10,7 @@ const waits = [1, 2, 4, 8, 15]; // s
 // on.lost(seconds until the next try) while there is none. It returns a function that tries at once. Where there are figures but
 // no stream, since too many listen or a proxy holds it back, each try brings the figures.
 export function follow(on) {
-  let source, heard, live = false, tries = 0, next = 0;
+  let source, heard, live = false, tries = 0, next = 0, asking = false;
 
   function open() {
     next = 0;
@@ -41,12 +41,16 @@ export function follow(on) {
     ask();
   }
 
+  // ask is bounded: a browser has six connections, and the stream needs one of them.
   async function ask() {
+    if (asking) return;
+    asking = true;
     try {
-      const answer = await fetch("stats");
+      const answer = await fetch("stats", { signal: AbortSignal.timeout(5000) });
       const stats = answer.ok && await answer.json();
       if (stats && !live) on.stats(stats);
     } catch { /* nobody is there */ }
+    asking = false;
   }
 
   function now() {
@@ -62,7 +66,7 @@ export function follow(on) {
     else if (tries > 0 && !live) on.lost(Math.max(0, left));
   }, 1000);
   addEventListener("online", now);
-  addEventListener("pagehide", () => source.close());
+  addEventListener("pagehide", () => { source.close(); live = false; });
   addEventListener("pageshow", (e) => e.persisted && now());
   document.addEventListener("visibilitychange", () => document.hidden || next === 0 || now());
   open();

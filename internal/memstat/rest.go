@@ -67,10 +67,12 @@ func (r *rest) settle(seg segmentsPart) (agreed bool) {
 	least := max(0, r.pssAnon-int64(seg.copiesShare)) + r.pssFile
 	r.pss = clamp(r.rollup.pss-int64(seg.pss+seg.copiesShare), least, least+most+3*cut)
 	// Of memory with this Rss and Pss, USS is at most the Pss; and as a shared page counts at most half in Pss, it is
-	// at least 2 × Pss − Rss. Private_Clean and Private_Dirty are whole pages, nothing of them is cut.
+	// at least 2 × Pss − Rss; so is its anonymous part alone, nearly all of it. Private_Clean and Private_Dirty are whole
+	// pages, nothing of them is cut.
 	rss := r.rss - seg.present - seg.copies
+	anon := 2*(r.pssAnon-int64(seg.copiesShare)) - (r.rssAnon - seg.copies)
 	private := r.privateClean + r.privateDirty - seg.uss - seg.copiesAlone
-	r.uss = clamp(private, max(0, 2*r.pss-rss), r.pss+cut)
+	r.uss = clamp(private, max(0, 2*r.pss-rss, anon), r.pss+cut)
 	r.pss = max(r.pss, r.uss)
 	r.copies = seg.copies
 	r.settled = true

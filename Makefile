@@ -36,6 +36,7 @@ build: ## build the static binary bin/preforkd
 demo: build $(VENV)/.demo ## run the example on real data: one copy for four workers beside four copies
 	@$(VENV)/bin/python examples/python/demo.py
 
+# Without cgo: the processes that memory is counted in then map no libc, whose map counts move with every process of the host.
 test: build $(VENV)/.test ## run the tests of every package
 	CGO_ENABLED=0 $(test_env) $(GO) test -shuffle=on ./...
 

@@ -109,7 +109,8 @@ func (b *tab) visit(address string) {
 	b.do(chromedp.Navigate("http://" + address + "/"))
 }
 
-// look sets the size of the window and the colours that the system asks for.
+// look sets the size of the window and the colours that the system asks for, and waits until the page has been painted
+// so: what its ResizeObserver does, it does with a frame.
 func (b *tab) look(width, height int64, scheme string) {
 	b.t.Helper()
 	b.do(chromedp.EmulateViewport(width, height))
@@ -117,6 +118,7 @@ func (b *tab) look(width, height int64, scheme string) {
 	if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features}); err != nil {
 		b.t.Fatal(err)
 	}
+	read[bool](b, `new Promise((painted) => requestAnimationFrame(() => requestAnimationFrame(() => painted(true))))`)
 }
 
 // read evaluates an expression in a page.

@@ -204,7 +204,7 @@ type Memory struct {
 	WithoutSharing *int64       `json:"without_sharing"` // used + saved
 	Saved          *int64       `json:"saved"`           // mapped − data; may be negative just after a load
 	SavedFull      *int64       `json:"saved_full"`      // (ready workers − 1) × data − cow
-	SavedRatio     *float64     `json:"saved_ratio"`     // saved / without_sharing; null without datasets
+	SavedRatio     *float64     `json:"saved_ratio"`     // saved / without_sharing; null without datasets, and while saved is negative
 	Copies         *float64     `json:"copies"`          // (data + cow) / size of the newest versions; null without datasets
 	Counterfactual string       `json:"counterfactual"`
 	Cgroup         CgroupMemory `json:"cgroup"`

@@ -69,6 +69,29 @@ func whole(t *testing.T, s *supervisor.Snapshot) {
 	}
 }
 
+// As in a container: preforkd is root without CAP_SYS_PTRACE, the workers are not. It sees them serve all the same.
+func TestRootWithoutPtraceSeesWorkersOfAnotherUserServe(t *testing.T) {
+	asRoot(t)
+	for name, serve := range map[string]string{
+		"accept": "while True: listener.accept()[0].close()",
+		"epoll": "import select, time\np = select.epoll()\np.register(listener, select.EPOLLIN)\nwhile True: p.poll()",
+	} {
+		f := start(t, spec{
+			through: contained(t),
+			flags:   []string{"-w", "2", "-l", "127.0.0.1:0", "--user", "nobody", "--start-timeout", "20s"},
+			command: []string{
+				python(t, &syscall.Credential{Uid: 65534, Gid: 65534}), "-c", "import socket\nlistener = socket.socket(fileno=3)\n" + serve,
+			},
+		})
+		for _, w := range f.untilReady(2).Workers {
+			if w.RespawnCount != 0 {
+				t.Errorf("%s: worker %d was started %d times", name, w.ID, w.RespawnCount+1)
+			}
+		}
+		f.stop()
+	}
+}
+
 func TestRootWithoutPtraceMeasuresWorkersOfAnotherUser(t *testing.T) {
 	asRoot(t)
 	interpreter := python(t, &syscall.Credential{Uid: 65534, Gid: 65534})

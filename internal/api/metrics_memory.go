@@ -29,7 +29,7 @@ func memoryMetrics() []metric {
 		},
 		{
 			"preforkd_memory_saved_ratio",
-			"Share that is saved: saved bytes over the bytes without sharing, 0 to 1; absent without datasets.",
+			"Share that is saved: saved bytes over the bytes without sharing, 0 to 1; absent without datasets and while nothing is saved.",
 			gauge, nil, func(v *view, emit emit) { number(emit, v.Memory.SavedRatio) },
 		},
 		{

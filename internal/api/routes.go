@@ -34,9 +34,9 @@ type route struct {
 func routes(source Source, control Control, log *slog.Logger, events *hub, past *history) []route {
 	turn := make(chan struct{}, 1)
 	table := []route{
-		get("/stats", "everything as JSON; docs/stats.md tells the fields", together(turn, stats(source, log))),
-		get("/metrics", "for Prometheus; docs/metrics.md tells the names", inTurn(turn, metricsHandler(source, log))),
-		get("/history", "the last hour in columns, one point every 2 seconds", together(turn, past.serve)),
+		get("/stats", "everything as JSON; docs/stats.md tells the fields", together(turn, nil, stats(source, log))),
+		get("/metrics", "for Prometheus; docs/metrics.md tells the names", together(turn, sameScrape, metricsHandler(source, log))),
+		get("/history", "the last hour in columns, one point every 2 seconds", together(turn, nil, past.serve)),
 		{http.MethodGet, "/events", "the stats and what happens, as server-sent events", events.serve, true},
 		get("/healthz", "200 while the supervisor's loop answers", healthz(source)),
 		get("/readyz", "200 with at least one ready worker and no stop under way", readyz(source)),

@@ -29,10 +29,9 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
-)
 
-// identity is whom the kernel takes a thread for when it opens a file.
-type identity struct{ uid, gid int }
+	"github.com/preforkd/preforkd/internal/host"
+)
 
 // access looks into processes as whoever may. Its zero value is ready; it belongs to one goroutine, which is locked to
 // its thread.
@@ -51,63 +50,24 @@ func (a *access) try(dir string, pid int, look func() error) error {
 		err = fmt.Errorf("cannot see process %d in %s: %w", pid, path.Dir(dir), unix.EPERM)
 	}
 	var again error
-	if who, shown := owner(dir); shown && a.as(who, func() { again = look() }) && (again == nil || gone(again)) {
+	if who, shown := host.Owner(dir); shown && a.as(who, func() { again = look() }) && (again == nil || gone(again)) {
 		return again
 	}
 	return &unreadable{err: err, help: help(dir, err)}
 }
 
-// as calls f as another user, false when this process may not be that user. Then the thread gets its own identity back.
-func (a *access) as(who identity, f func()) bool {
-	own := current()
-	if a.stuck || own == who {
+// as calls f as another user, false when this process may not be that user.
+func (a *access) as(who host.Identity, f func()) (done bool) {
+	if a.stuck {
 		return false
 	}
-	dumpable, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
-	become(who, dumpable)
-	defer func() {
-		become(own, dumpable)
-		a.stuck = current() != own
-	}()
-	if current() != who {
-		return false
-	}
-	f()
-	return true
-}
-
-// become changes the identity of this thread alone, as far as that is allowed. With each change of a thread's fsuid the
-// kernel makes the whole process not dumpable (commit_creds), so that no worker of our own user could open
-// /proc/PREFORKD/fd/N for its data any more; so that is set right at once. In between, about a microsecond, such an open
-// fails with EACCES.
-func become(who identity, dumpable int) {
-	_, _ = unix.SetfsgidRetGid(who.gid) // both return what was before and no error; current tells
-	_, _ = unix.SetfsuidRetUid(who.uid)
-	if dumpable == 1 {
-		_ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0) //nolint:forbidigo // gives back what setfsuid takes
-	}
-}
-
-// current asks by a change to nobody, which the kernel refuses.
-func current() identity {
-	uid, _ := unix.SetfsuidRetUid(-1)
-	gid, _ := unix.SetfsgidRetGid(-1)
-	return identity{uid, gid}
-}
-
-// owner returns whom something in /proc belongs to. The directory of a process belongs to its effective uid and gid, what
-// is in there to root where it is not dumpable.
-func owner(name string) (identity, bool) {
-	var st unix.Stat_t
-	if err := unix.Stat(name, &st); err != nil {
-		return identity{}, false
-	}
-	return identity{int(st.Uid), int(st.Gid)}, true
+	done, a.stuck = host.As(who, f)
+	return done
 }
 
 // hidden tells whether a process is there that /proc does not show.
 func hidden(dir string, pid int) bool {
-	if _, shown := owner(dir); shown {
+	if _, shown := host.Owner(dir); shown {
 		return false
 	}
 	_, err := unix.Getpgid(pid)
@@ -135,8 +95,8 @@ func help(dir string, err error) string {
 	if errors.Is(err, unix.EPERM) {
 		return "/proc is mounted with hidepid: give preforkd CAP_SYS_PTRACE, or mount /proc with gid= a group of preforkd"
 	}
-	who, _ := owner(dir)
-	if files, _ := owner(dir + "/status"); files != who || who.uid == os.Geteuid() {
+	who, _ := host.Owner(dir)
+	if files, _ := host.Owner(dir + "/status"); files != who || who.UID == os.Geteuid() {
 		return "the process is not dumpable or has capabilities that preforkd has not: give preforkd CAP_SYS_PTRACE"
 	}
 	return "give preforkd CAP_SYS_PTRACE or run it as the workers' user"

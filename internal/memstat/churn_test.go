@@ -212,7 +212,7 @@ func TestTheNumberOfAWorkerThatEndedIsNotOpenedAgain(t *testing.T) {
 // rss is what the kernel says of the process alone.
 func (c *child) rss() int64 { return readSmaps(c.t, c.pid, "smaps_rollup")[0].fields["Rss"] }
 
-func show(v *int64) any {
+func show[T int64 | float64](v *T) any {
 	if v == nil {
 		return "unknown"
 	}

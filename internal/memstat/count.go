@@ -69,14 +69,14 @@ func (s *Sampler) isDue(w *worker, now time.Time) bool {
 	if w.scanned.IsZero() {
 		return false // that is sampleFirst's
 	}
-	o := &s.options
-	return now.Sub(w.scanned) >= o.Scan || w.summed.Before(s.stale) || w.tree.due(now, o.Settle, o.Scan)
+	o, age := &s.options, now.Sub(w.scanned)
+	return age >= o.Scan || w.summed.Before(s.stale) || w.tree.due(now, o.Settle, o.Scan) ||
+		age >= o.Settle && w.mapped() || w.doubtful() && age >= o.Settle<<w.doubts
 }
 
 // isDear tells whether smaps_rollup belongs to that sample.
 func (s *Sampler) isDear(w *worker, now time.Time) bool {
-	doubtful := w.doubts > 0 && w.doubts < 3 // a lasting reason for doubt is not worth more than the normal period
-	return !w.Ready || doubtful || w.tree != debounce{} ||
+	return !w.Ready || w.doubtful() || w.tree != debounce{} ||
 		now.Sub(w.summed) >= s.options.Exact || w.summed.Before(s.stale)
 }
 

@@ -129,6 +129,13 @@ func (f *fleetUnderTest) compareTotals(fleet *Fleet, want []truth) {
 	b.agree("without sharing", m.WithoutSharing, used+float64(mapped-data), 3*all, 0)
 	b.ratio("copies", m.Copies, float64(data+cow)/float64(in.Newest), 1e-12)
 	saved, without := float64(mapped-data), used+float64(mapped-data)
+	if saved < 0 {
+		b.figures++
+		if m.SavedRatio != nil {
+			b.errorf("saved ratio = %v of a saving of %v", *m.SavedRatio, saved)
+		}
+		return
+	}
 	b.ratio("saved ratio", m.SavedRatio, saved/without, math.Abs(saved/without-saved/(without-float64(3*all)))+1e-12)
 }
 
@@ -137,7 +144,7 @@ func (b *pageBooks) ratio(what string, got *float64, want, slack float64) {
 	b.t.Helper()
 	b.figures++
 	if got == nil || math.Abs(*got-want) > slack {
-		b.errorf("%s = %v, want %v within %g", what, *got, want, slack)
+		b.errorf("%s = %v, want %v within %g", what, show(got), want, slack)
 	}
 }
 

@@ -14,13 +14,15 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/preforkd/preforkd/internal/host"
 )
 
 func (h *helper) obeyReader(word string, a, b, c int) (string, error) {
 	switch word {
 	case "look": // says whether it is dumpable, and its identity on disk
 		dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
-		return fmt.Sprint("ok ", dumpable, " ", current()), err
+		return fmt.Sprint("ok ", dumpable, " ", host.Identify()), err
 	case "hide": // is not dumpable any more
 		return "ok", unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	case "become": // runs its program once more, in a new address space, which obeys the next order

@@ -135,7 +135,7 @@ func (w *worker) source(scanner string, counted bool) Sample {
 	case w.rest != nil:
 		s.Source = "smaps_rollup"
 	}
-	s.Exact = w.sampled && counted && w.rest != nil && w.rest.settled
+	s.Exact = w.sampled && counted && w.rest != nil && w.rest.settled && w.doubts == 0
 	s.Error = reasons(w.usageErr, w.scanErr, w.sumErr)
 	if s.Error == "" && w.rest == nil {
 		s.Error = "smaps_rollup has not been read yet"

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/preforkd/preforkd/internal/host"
 )
 
 // textReader reads whole files. What it returns is valid until the next read.
@@ -69,7 +71,7 @@ func (r *textReader) open(m *member, name string) (fd int, err error) {
 		return err
 	})
 	if errors.Is(err, unix.ENOENT) {
-		if _, there := owner(m.dir); !there { // it may be one thread's, that has ended
+		if _, there := host.Owner(m.dir); !there { // it may be one thread's, that has ended
 			return fd, cannotRead(path, unix.ESRCH)
 		}
 		err = &unreadable{err: err, help: "this kernel is built without it (CONFIG_PROC_PAGE_MONITOR)"}

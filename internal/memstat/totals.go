@@ -72,7 +72,7 @@ func Totals(in Account) Memory {
 	}
 	m.WithoutSharing = plus(m.Used, m.Saved)
 	if in.Newest > 0 {
-		if m.WithoutSharing != nil && *m.WithoutSharing > 0 {
+		if m.Saved != nil && *m.Saved >= 0 && m.WithoutSharing != nil && *m.WithoutSharing > 0 { // a share is never negative
 			m.SavedRatio = new(float64(*m.Saved) / float64(*m.WithoutSharing))
 		}
 		if m.COW != nil {

@@ -276,6 +276,16 @@ func (w *worker) moved() bool {
 		differs(now.pageTables, then.pageTables)
 }
 
+// mapped tells whether w has touched more of the segments, or let go of some, since its scan: what it saves is wrong by
+// that until the next one.
+func (w *worker) mapped() bool {
+	return differs(w.figures().rssShmem, w.footing.rssShmem)
+}
+
+// doubtful tells whether to read w again soon because figures did not agree: others' scans may have been older, or a
+// process had just changed. A lasting reason for doubt is not worth more than the normal period.
+func (w *worker) doubtful() bool { return w.doubts > 0 && w.doubts < 3 }
+
 // sum adds up the rollups of the tree.
 func (w *worker) sum() *rest {
 	out := &rest{anon: make(map[int]int64, len(w.members))}

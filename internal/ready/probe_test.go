@@ -8,7 +8,9 @@ package ready
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -116,29 +118,39 @@ func TestAWorkerThatMayNotBeReadIsUnknown(t *testing.T) {
 	if unix.Getuid() != 0 {
 		t.Skip("needs root, to become somebody else")
 	}
-	sleeper := func(t *testing.T, uid uint32) *worker {
-		w := start(t, listen(t), nil, "", []string{"/bin/sleep", "3600"}, func(cmd *exec.Cmd) {
-			cmd.Dir = "/"
-			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}
-		})
-		if verdict, err := w.look(); verdict != NotSeen {
-			t.Fatalf("as root: %v, %v", verdict, err)
-		}
-		return w
+	w := start(t, listen(t), nil, "", []string{"/bin/sleep", "3600"}, func(cmd *exec.Cmd) { cmd.Dir = "/" })
+	if verdict, err := w.look(); verdict != NotSeen {
+		t.Fatalf("as root: %v, %v", verdict, err)
 	}
-	unknown := func(t *testing.T, w *worker) {
+	asUser(t, nobody, func() {
 		verdict, err := w.look()
 		if verdict != Unknown || !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EPERM) {
 			t.Errorf("%v, %v", verdict, err)
 		}
-	}
-	t.Run("another user", func(t *testing.T) {
-		w := sleeper(t, 0)
-		asUser(t, nobody, func() { unknown(t, w) })
 	})
-	t.Run("root without CAP_SYS_PTRACE", func(t *testing.T) { // Docker's default
-		w := sleeper(t, nobody)
+}
+
+// Root in a container has no CAP_SYS_PTRACE: it looks as the worker's own user, unless that is of no use either.
+func TestRootWithoutPtraceLooksAsTheWorkersUser(t *testing.T) {
+	if unix.Getuid() != 0 {
+		t.Skip("needs root, to become somebody else")
+	}
+	for _, mode := range []os.FileMode{0o755, 0o711} { // who may not read its program may not look into a process
+		program := filepath.Join(t.TempDir(), "sleep")
+		text, err := os.ReadFile("/bin/sleep")
+		if err == nil {
+			err = errors.Join(os.WriteFile(program, text, mode), os.Chmod(program, mode), os.Chmod(filepath.Dir(program), 0o755),
+				os.Chmod(filepath.Dir(filepath.Dir(program)), 0o755))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := start(t, listen(t), nil, "", []string{program, "3600"}, func(cmd *exec.Cmd) {
+			cmd.Dir = "/"
+			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		})
 		asThread(func() {
+			before := host.Identify()
 			header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 			var data [2]unix.CapUserData
 			if err := unix.Capget(&header, &data[0]); err != nil {
@@ -148,9 +160,17 @@ func TestAWorkerThatMayNotBeReadIsUnknown(t *testing.T) {
 			if err := unix.Capset(&header, &data[0]); err != nil {
 				t.Error(err)
 			}
-			unknown(t, w)
+			switch verdict, err := w.look(); {
+			case mode == 0o755 && (verdict != NotSeen || err != nil):
+				t.Errorf("its program may be read: %v, %v", verdict, err)
+			case mode == 0o711 && (verdict != Unknown || !errors.Is(err, unix.EACCES)):
+				t.Errorf("its program may not be read: %v, %v", verdict, err)
+			}
+			if after := host.Identify(); after != before {
+				t.Errorf("the thread is %v now, was %v", after, before)
+			}
 		})
-	})
+	}
 }
 
 func TestAZombieIsNotThere(t *testing.T) {

@@ -9,9 +9,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
+	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/preforkd/preforkd/internal/host"
 )
 
 // Verdict is what a look at a process tree shows.
@@ -90,6 +94,9 @@ func (l *looker) look(pids []int) sight {
 		if err != nil && l.zombie(dir) {
 			continue
 		}
+		if errors.Is(err, fs.ErrPermission) {
+			waits, err = l.asItsUser(pid, dir, err)
+		}
 		s.processes++
 		if len(l.listen) > 0 {
 			s.holders++
@@ -135,6 +142,24 @@ func (l *looker) process(pid int, dir string) (waits bool, err error) {
 		err = errUring
 	}
 	return false, err
+}
+
+// asItsUser judges a process once more as its own user may: root in a container has no CAP_SYS_PTRACE. refused is what
+// the first try came to; it stands where this one is not allowed either.
+func (l *looker) asItsUser(pid int, dir string, refused error) (waits bool, err error) {
+	who, shown := host.Owner(dir)
+	if !shown {
+		return false, refused
+	}
+	runtime.LockOSThread()
+	done, stuck := host.As(who, func() { waits, err = l.process(pid, dir) })
+	if !stuck {
+		runtime.UnlockOSThread()
+	}
+	if !done {
+		return false, refused
+	}
+	return waits, err
 }
 
 // zombie tells whether the process has ended and only waits to be reaped. Its descriptors are then root's to read:

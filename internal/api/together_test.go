@@ -20,7 +20,7 @@ import (
 
 func TestAnswersAreMadeOneAtATime(t *testing.T) {
 	var running, most atomic.Int32
-	handler := inTurn(make(chan struct{}, 1), func(w http.ResponseWriter, _ *http.Request) {
+	handler := together(make(chan struct{}, 1), nil, func(w http.ResponseWriter, _ *http.Request) {
 		most.Store(max(most.Load(), running.Add(1)))
 		w.WriteHeader(http.StatusTeapot)
 		w.Write([]byte("tea"))
@@ -44,20 +44,11 @@ func TestAnswersAreMadeOneAtATime(t *testing.T) {
 	}
 }
 
-func TestAClientThatLeavesGivesItsPlaceUp(t *testing.T) {
-	turn := make(chan struct{}, 1)
-	turn <- struct{}{}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	inTurn(turn, func(http.ResponseWriter, *http.Request) { t.Error("its answer was made") })(
-		httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/", http.NoBody))
-}
-
 func TestATurnIsGivenBackByAHandlerThatPanics(t *testing.T) {
 	turn := make(chan struct{}, 1)
 	func() {
 		defer func() { _ = recover() }()
-		inTurn(turn, func(http.ResponseWriter, *http.Request) { panic("x") })(
+		together(turn, nil, func(http.ResponseWriter, *http.Request) { panic("x") })(
 			httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 	}()
 	if len(turn) != 0 {
@@ -71,7 +62,7 @@ func TestACrowdIsAnsweredTogether(t *testing.T) { synctest.Test(t, answeredToget
 func answeredTogether(t *testing.T) {
 	begun, release := make(chan struct{}), make(chan struct{})
 	var made atomic.Int32
-	handler := together(make(chan struct{}, 1), func(w http.ResponseWriter, _ *http.Request) {
+	handler := together(make(chan struct{}, 1), nil, func(w http.ResponseWriter, _ *http.Request) {
 		n := made.Add(1)
 		begun <- struct{}{}
 		<-release
@@ -106,8 +97,39 @@ func answeredTogether(t *testing.T) {
 	}
 }
 
+// Nobody gets an answer to what somebody else asked.
+func TestACrowdOfScrapersGetsWhatEachAskedFor(t *testing.T) { synctest.Test(t, answeredApart) }
+
+func answeredApart(t *testing.T) {
+	turn := make(chan struct{}, 1)
+	turn <- struct{}{} // all wait
+	var made atomic.Int32
+	handler := together(turn, sameScrape, func(w http.ResponseWriter, r *http.Request) {
+		made.Add(1)
+		fmt.Fprint(w, r.Header.Get("Accept"), r.URL.RawQuery)
+	})
+	var clients sync.WaitGroup
+	asked := []struct{ accept, query string }{{"text/plain", ""}, {"application/openmetrics-text", ""}, {"", "name[]=up"}, {"", ""}}
+	for i := range 40 {
+		clients.Go(func() {
+			ask := asked[i%len(asked)]
+			w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/?"+ask.query, http.NoBody)
+			r.Header.Set("Accept", ask.accept)
+			if handler(w, r); w.Body.String() != ask.accept+ask.query {
+				t.Errorf("%q for %+v", w.Body, ask)
+			}
+		})
+	}
+	synctest.Wait()
+	<-turn
+	clients.Wait()
+	if made.Load() != int32(len(asked)) {
+		t.Errorf("%d answers were made for %d questions", made.Load(), len(asked))
+	}
+}
+
 func TestACrowdSurvivesAHandlerThatPanics(t *testing.T) {
-	handler := together(make(chan struct{}, 1), func(http.ResponseWriter, *http.Request) { panic("x") })
+	handler := together(make(chan struct{}, 1), nil, func(http.ResponseWriter, *http.Request) { panic("x") })
 	for range 2 { // the turn and the place are free again
 		func() {
 			defer func() { _ = recover() }()

@@ -218,7 +218,8 @@ type CgroupMemory struct {
 }
 
 // Sampler is what the measuring itself costs. Interval is the present period of the exact figures, Budget the share of
-// one core that it may take.
+// one core that it may take. LastTook is wall time, and so is LongestCall: the longest single read of the last half hour to hour,
+// with the time in which others had the processor.
 type Sampler struct {
 	Interval    float64 `json:"interval"`
 	Budget      float64 `json:"budget"`

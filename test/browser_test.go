@@ -162,22 +162,27 @@ func quote(text string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\n", `\n`).Replace(text) + "'"
 }
 
-// screenshot keeps a picture of the whole page in PREFORKD_TEST_ARTIFACTS (test/artifacts).
+// screenshot keeps a picture of the whole page.
 func (b *tab) screenshot(name string) {
-	dir := os.Getenv("PREFORKD_TEST_ARTIFACTS")
-	if dir == "" {
-		dir = "artifacts"
-	}
 	picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 	if err == nil {
-		err = os.MkdirAll(dir, 0o755)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, strings.ReplaceAll(b.t.Name(), "/", "-")+"-"+name+".png"), picture, 0o644)
+		err = keep(b.t, name+".png", picture)
 	}
 	if err != nil {
 		b.t.Errorf("cannot keep a screenshot: %v", err)
 	}
+}
+
+// keep writes what people may want to look at after a test into PREFORKD_TEST_ARTIFACTS (test/artifacts).
+func keep(t *testing.T, name string, content []byte) error {
+	dir := os.Getenv("PREFORKD_TEST_ARTIFACTS")
+	if dir == "" {
+		dir = "artifacts"
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, strings.ReplaceAll(t.Name(), "/", "-")+"-"+name), content, 0o644)
 }
 
 // address finds a free one: a preforkd that is started anew needs the same again.

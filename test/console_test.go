@@ -131,6 +131,16 @@ func (c *console) settings() (termios unix.Termios) {
 	return termios
 }
 
+// picture keeps what can be seen among the artifacts, beside the screenshots of the dashboard.
+func (c *console) picture(name string) {
+	c.t.Helper()
+	var text string
+	c.shows("a whole frame", func(screen string) bool { text = screen; return strings.TrimSpace(screen) != "" })
+	if err := keep(c.t, name+".txt", []byte(text+"\n")); err != nil {
+		c.t.Errorf("cannot keep a picture of the terminal: %v", err)
+	}
+}
+
 // press types keys.
 func (c *console) press(keys string) {
 	c.t.Helper()

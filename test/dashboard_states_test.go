@@ -130,6 +130,14 @@ func TestDashboardSaysWhatIsNotKnownAndWhy(t *testing.T) {
 	b.says("#no-workers", "No worker")
 	b.unknownIsADash()
 
+	// The moment before the first byte, when nothing is mapped and nothing held.
+	empty := apitest.Loading()
+	empty.Supervisor.Uptime, empty.Memory.Saved, empty.Memory.WithoutSharing = 999, new(int64(0)), new(int64(0))
+	b.act(source, empty)
+	if saved, without := b.text("#at-saved"), b.text("#at-without"); saved != "–" || without != "–" {
+		t.Errorf("on the time line %s is saved of %s before there is a worker", saved, without)
+	}
+
 	b.act(source, all["everything at once"])
 	b.says("h1", "So far sharing costs 40.0 MiB")
 	b.says("#sentence", "what is used in all is not known")

@@ -224,12 +224,16 @@ func TestEveryAlertSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// promtool runs Prometheus' own tool. It is no part of what make e2e installs, so its absence is never a failure.
+// promtool runs Prometheus' own tool, of the system or that which hack/promtool.sh has put beside the tests' Python. Not everybody
+// may install it, so its absence is no failure.
 func promtool(t *testing.T, dir string, args ...string) {
 	t.Helper()
 	path, err := exec.LookPath("promtool")
 	if err != nil {
-		t.Skip("needs promtool (Debian: prometheus)")
+		path, err = exec.LookPath(filepath.Join(os.Getenv("PREFORKD_TEST_VENV"), "bin", "promtool"))
+	}
+	if err != nil {
+		t.Skip("needs promtool (hack/promtool.sh; Debian: prometheus)")
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Dir = dir

@@ -74,7 +74,7 @@ func TestRootWithoutPtraceSeesWorkersOfAnotherUserServe(t *testing.T) {
 	asRoot(t)
 	for name, serve := range map[string]string{
 		"accept": "while True: listener.accept()[0].close()",
-		"epoll": "import select, time\np = select.epoll()\np.register(listener, select.EPOLLIN)\nwhile True: p.poll()",
+		"epoll":  "import select, time\np = select.epoll()\np.register(listener, select.EPOLLIN)\nwhile True: p.poll()",
 	} {
 		f := start(t, spec{
 			through: contained(t),

@@ -94,6 +94,8 @@ func TestTopShowsSortsAndRestarts(t *testing.T) {
 		return regexp.MustCompile(`(?m)^ +2 +\d+ ready .* \d+\.\d +\d+\.\d$`).MatchString(screen)
 	})
 
+	c.picture("80x24")
+
 	// live.py has the more private memory the higher its number.
 	for _, order := range []struct {
 		key, mark string
@@ -127,6 +129,7 @@ func TestTopShowsSortsAndRestarts(t *testing.T) {
 	c.press("y")
 	c.has("↻ restart of worker 1 rolling: 0 of 1 worker replaced")
 	c.has("1 starting")
+	c.picture("restart")
 	c.press("v")
 	c.has("PRIVATE▼")
 	f.gate(false)
@@ -152,6 +155,7 @@ func TestTopShowsSortsAndRestarts(t *testing.T) {
 	c.has("PAUSED")
 	c.press("p?")
 	c.has("any key goes back")
+	c.picture("help")
 	c.press("?q")
 	c.quits(0)
 	c.wrapsNothing()
@@ -174,6 +178,7 @@ func TestTopFollowsTheSizeOfTheTerminal(t *testing.T) {
 	c.has("–40/40")
 	c.size(200, 60)
 	wide := c.shows("all rows", rows(40))
+	c.picture("200x60")
 	for _, name := range []string{"INC", "USS", "COW", "REQ/S", "AGE", "█ private ▒ share ░ RSS", "MiB"} {
 		if !strings.Contains(wide, name) {
 			t.Errorf("no %s on\n%s", name, wide)

@@ -309,8 +309,10 @@ func TestWhatIsWrongWithAPasswordFileIsToldByLine(t *testing.T) {
 		"bob:hunter2\n":                          path + `, line 1: the hash of "bob" is not one of bcrypt`,
 		"bob:$apr1$x$hunter2\n":                  path + `, line 1: the hash of "bob" is not one of bcrypt`,
 		"bob:{SHA}hunter2\n":                     path + `, line 1: the hash of "bob" is not one of bcrypt`,
-		"bob:" + good[4:40] + "\n":               path + `, line 1: the hash of "bob" is not one of bcrypt`,
-		strings.TrimSpace(good) + "hunter2\n":    path + `, line 1: the hash of "ann" is not one of bcrypt`,
+		"bob:" + good[4:40] + "\n":               path + `, line 1: the hash of "bob" is damaged: one of bcrypt is $2y$, two digits`,
+		strings.TrimSpace(good) + "hunter2\n":    path + `, line 1: the hash of "ann" is damaged`,
+		"bob:$2y$10$\n":                          path + `, line 1: the hash of "bob" is damaged`,
+		"bob:$2y$hunter2\n":                      path + `, line 1: the hash of "bob" is damaged`,
 		strings.Replace(good, "$04$", "$31$", 1): path + `, line 1: the hash of "ann" has a cost that is not between`,
 		strings.Replace(good, "$04$", "$03$", 1): path + `, line 1: the hash of "ann" has a cost that is not between`,
 	} {

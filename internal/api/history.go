@@ -43,6 +43,9 @@ func pointOf(s *supervisor.Snapshot) point {
 	p := point{
 		at.Unix(), known(m.Used), known(m.Saved), known(m.WithoutSharing), m.Data, known(m.RSS), known(m.Private), 0, 0,
 	}
+	if s.Supervisor.State == supervisor.StateLoading { // nobody is there who could save
+		p[2], p[3] = unknown, unknown
+	}
 	for i := range s.Workers {
 		if s.Workers[i].Status == supervisor.StatusReady {
 			p[7]++

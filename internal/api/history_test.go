@@ -76,6 +76,19 @@ func TestHistoryIsWhatTheSnapshotsSaid(t *testing.T) {
 	}
 }
 
+// Before the first worker there is no saving, not one of 0: a line through such points would begin with a fall to nothing.
+func TestNothingIsSavedInTheHistoryWhileTheDataIsBeingLoaded(t *testing.T) {
+	s := apitest.Example()
+	s.Workers, s.Supervisor.State = nil, supervisor.StateLoading
+	s.Memory.Saved, s.Memory.WithoutSharing = new(int64(0)), s.Memory.Used
+	h := &history{}
+	h.add(pointOf(s))
+	got := parsePast(t, h.json())
+	if got["saved"][0] != nil || got["without_sharing"][0] != nil || got["used"][0] == nil || got["data"][0] == nil {
+		t.Errorf("saved %v, without %v, used %v, data %v", got["saved"][0], got["without_sharing"][0], got["used"][0], got["data"][0])
+	}
+}
+
 func TestHistoryKeepsAnHourInOrder(t *testing.T) {
 	h := &history{}
 	const n = historyKept + 700

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -53,7 +54,7 @@ func Listen(address string) (*Listener, error) {
 		return nil, cannotListen(address, err)
 	}
 	host := ""
-	if network == "tcp" {
+	if network != "unix" {
 		host, _, _ = net.SplitHostPort(place) // parse did it once
 	}
 	return &Listener{Listener: listener, host: host}, nil
@@ -118,12 +119,15 @@ func parse(address string) (network, place string, err error) {
 		}
 		return "unix", path, nil
 	}
-	_, port, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(address)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
 		return "", "", fmt.Errorf("cannot use stats address %q: write HOST:PORT, unix:PATH or off", address)
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is4() {
+		return "tcp4", address, nil // by "tcp" 0.0.0.0 would be [::], which others may reach who cannot reach 0.0.0.0
 	}
 	return "tcp", address, nil
 }

@@ -42,6 +42,37 @@ func TestAnAddressIsCheckedBeforeItIsBound(t *testing.T) {
 	}
 }
 
+// Whoever guards IPv4 by a firewall and writes 0.0.0.0 must not be open by IPv6.
+func TestAnAddressOfIPv4IsNotBoundByIPv6(t *testing.T) {
+	probe, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skipf("this machine has no IPv6: %v", err)
+	}
+	probe.Close()
+	for address, want := range map[string]struct{ four, six bool }{
+		"0.0.0.0:0": {true, false}, "127.0.0.1:0": {true, false}, "[::1]:0": {false, true}, "[::]:0": {true, true}, ":0": {true, true},
+	} {
+		l, err := Listen(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, err := net.SplitHostPort(l.Address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for host, want := range map[string]bool{"127.0.0.1": want.four, "::1": want.six} {
+			conn, err := net.Dial("tcp", net.JoinHostPort(host, port))
+			if err == nil {
+				conn.Close()
+			}
+			if answers := err == nil; answers != want || err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("--stats %s, which is %s: answers on %s: %v, want %v (%v)", address, l.Address(), host, answers, want, err)
+			}
+		}
+		l.Close()
+	}
+}
+
 func TestATakenAddressIsTold(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.sock")
 	for _, address := range []string{"127.0.0.1:0", "unix:" + path} {

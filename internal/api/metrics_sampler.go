@@ -46,7 +46,7 @@ func samplerMetrics() []metric {
 		},
 		{
 			"preforkd_sampler_longest_call_seconds",
-			"The longest single call of the sampler since preforkd started, in seconds.", gauge, nil,
+			"The longest single read of the last half hour to hour by the wall clock, in seconds.", gauge, nil,
 			func(v *view, emit emit) { emit(v.Sampler.LongestCall) },
 		},
 	}

@@ -44,6 +44,7 @@ func readUsers(path string) (*users, error) {
 // line than the name: what is in a wrong place may be a password.
 func parseUsers(path, text string) (*users, error) {
 	shape := regexp.MustCompile(`^\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}$`)
+	begun := regexp.MustCompile(`^\$2[aby]\$`)
 	u := &users{hashes: map[string]string{}, right: map[string]digest{}}
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimRight(line, "\r \t")
@@ -59,6 +60,9 @@ func parseUsers(path, text string) (*users, error) {
 			return nil, wrong("the line is not NAME:HASH")
 		case u.hashes[name] != "":
 			return nil, wrong("the user %q is there twice", name)
+		case !shape.MatchString(hash) && begun.MatchString(hash):
+			return nil, wrong("the hash of %q is damaged: one of bcrypt is $2y$, two digits, $ and 53 letters, digits, dots and "+
+				"slashes; make it anew with htpasswd -B -C 10", name)
 		case !shape.MatchString(hash):
 			return nil, wrong("the hash of %q is not one of bcrypt; make it with htpasswd -B -C 10", name)
 		}

@@ -83,6 +83,7 @@ func Load(args, environ []string) (*Options, error) {
 	} else if o.Chdir != "" && !info.IsDir() {
 		problems = append(problems, fmt.Errorf("cannot use %s: it is not a directory", o.spell("chdir", o.Chdir)))
 	}
+	problems = append(problems, o.checkGuards()...)
 	if len(problems) == 0 { // else a dataset may be missing because it is wrong
 		problems = o.checkDataOptions()
 	}
@@ -90,6 +91,20 @@ func Load(args, environ []string) (*Options, error) {
 		return nil, errors.Join(problems...)
 	}
 	return o, nil
+}
+
+// checkGuards refuses what would guard a stats address that there is not.
+func (o *Options) checkGuards() (problems []error) {
+	if o.Stats != "off" {
+		return nil
+	}
+	for _, guard := range [][2]string{{"stats-cert", o.StatsCert}, {"stats-key", o.StatsKey}, {"stats-auth", o.StatsAuth}} {
+		if guard[1] != "" {
+			problems = append(problems, fmt.Errorf("cannot use %s together with %s: nothing is served that it could guard; "+
+				"give --stats an address, or leave it out", o.spell(guard[0], guard[1]), o.spell("stats", o.Stats)))
+		}
+	}
+	return problems
 }
 
 // Supervisor returns the supervisor's part of the options. What the process was started with (environment, files) is

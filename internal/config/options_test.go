@@ -39,7 +39,7 @@ func TestEveryFlagReachesItsField(t *testing.T) {
 		"--accept", "reuseport", "--socket-mode", "0660", "--ready", "alive:2s", "--start-timeout", "90s", "--stop-signal", "quit",
 		"--stop-timeout=1m30s", "--backoff-max", "500ms", "--surge", "2", "--max-age", "12h", "--max-requests", "1000±5%",
 		"--max-private", "200MiB+-20%", "--watchdog", "10s", "--user", "0:0", "--group", "0",
-		"-C", dir, "--env", "A=1,2", "-e", "B={worker}", "--config", path, "--name", "blue", "--run-dir", "/run/x", "--stats", "off",
+		"-C", dir, "--env", "A=1,2", "-e", "B={worker}", "--config", path, "--name", "blue", "--run-dir", "/run/x", "--stats", "unix:/s.sock",
 		"--stats-budget", "2.5%", "--stats-cert", "/c", "--stats-key", "/k", "--stats-auth", "/a", "--hide-args",
 		"--log-format", "json", "--log-level", "debug", "--log-file", "/l", "--log-workers", "prefix",
 		"--", "app", "-w", "9", "--", "x",
@@ -56,7 +56,7 @@ func TestEveryFlagReachesItsField(t *testing.T) {
 		StartTimeout: 90 * time.Second, StopTimeout: 90 * time.Second, BackoffMax: 500 * time.Millisecond, StopSignal: syscall.SIGQUIT,
 		Surge: 2, MaxAge: supervisor.Limit{Value: int64(12 * time.Hour), Jitter: 0.1}, MaxRequests: supervisor.Limit{Value: 1000, Jitter: 0.05},
 		MaxPrivate: supervisor.Limit{Value: 200 << 20, Jitter: 0.2}, Watchdog: 10 * time.Second, User: o.User, Group: o.Group,
-		Chdir: dir, Env: []string{"A=1,2", "B={worker}"}, Config: path, Name: "blue", RunDir: "/run/x", Stats: "off", StatsGiven: true,
+		Chdir: dir, Env: []string{"A=1,2", "B={worker}"}, Config: path, Name: "blue", RunDir: "/run/x", Stats: "unix:/s.sock", StatsGiven: true,
 		StatsBudget: 0.025, StatsCert: "/c", StatsKey: "/k", StatsAuth: "/a", HideArgs: true, LogFormat: "json", LogLevel: "debug", LogFile: "/l", LogWorkers: "prefix",
 	}
 	equal(t, *o, want)
@@ -173,6 +173,17 @@ func TestAllMistakesAreToldTogether(t *testing.T) {
 		if !strings.HasPrefix(line, "cannot ") {
 			t.Errorf("%q does not say what cannot be done", line)
 		}
+	}
+}
+
+func TestWhatWouldGuardNothingIsRefused(t *testing.T) {
+	const why = ": nothing is served that it could guard; give --stats an address, or leave it out"
+	_, _, err := read("--stats", "off", "--stats-cert", "c", "--stats-key", "k", "app")
+	fails(t, "TLS", err, "cannot use --stats-cert \"c\" together with --stats \"off\""+why+"\ncannot use --stats-key \"k\" together with --stats \"off\""+why)
+	_, err = Load([]string{"--stats", "off", "app"}, []string{"PREFORKD_OPT_STATS_AUTH=users"})
+	fails(t, "a password", err, "cannot use PREFORKD_OPT_STATS_AUTH=\"users\" together with --stats \"off\""+why)
+	if _, _, err := read("--stats", "unix:/s", "--stats-auth", "users", "app"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -99,7 +99,7 @@ func TestAReloadCannotChangeWhatWasOpenedAtTheStart(t *testing.T) {
 	fails(t, "another order", Frozen(before, load("-l", ":2", "-l", ":1", "--user", "0")),
 		"cannot change listen by a reload: preforkd must be restarted for it")
 	fails(t, "everything", Frozen(before, load("-l", ":1", "--accept", "reuseport", "--socket-mode", "0600", "--user", "1", "--group", "1",
-		"--name", "x", "--run-dir", "/x", "--stats", "off", "--stats-budget", "2%", "--stats-cert", "/x", "--stats-key", "/x", "--stats-auth", "/x", "--log-format", "json", "--log-level", "warn",
+		"--name", "x", "--run-dir", "/x", "--stats", "unix:/x", "--stats-budget", "2%", "--stats-cert", "/x", "--stats-key", "/x", "--stats-auth", "/x", "--log-format", "json", "--log-level", "warn",
 		"--log-file", "/x", "--log-workers", "json")),
 		"cannot change listen, accept, socket-mode, user, group, name, run-dir, stats, stats-budget, stats-cert, stats-key, stats-auth, log-format, log-level, log-file, "+
 			"log-workers by a reload: preforkd must be restarted for it")

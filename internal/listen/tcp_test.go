@@ -88,6 +88,21 @@ func TestAnAddressOfOneFamilyLeavesTheOtherFree(t *testing.T) {
 	}
 }
 
+func TestAnAddressOfIPv4IsNotServedByIPv6(t *testing.T) {
+	if !hasIPv6() {
+		t.Skip("this machine has no IPv6")
+	}
+	for _, flag := range []string{"0.0.0.0:0", "127.0.0.1:0"} {
+		set := open(t, nil, flag)
+		if err := set.Listen(0); err != nil {
+			t.Fatal(err)
+		}
+		if err := dial(t, &Socket{Address: net.JoinHostPort("::1", port(set.Sockets[0]))}); !isRefused(err) {
+			t.Errorf("%s: a connection by IPv6: %v", flag, err)
+		}
+	}
+}
+
 func TestASocketIsBlockingAndClosedAtExec(t *testing.T) {
 	fd := inherit(t, "tcp", "127.0.0.1:0")
 	set := open(t, []Inherited{{"", fd}}, "a=127.0.0.1:0", "b=unix:"+t.TempDir()+"/s")

@@ -80,21 +80,25 @@ func TestRootWithoutPtraceReadsAnotherUsersProcess(t *testing.T) {
 
 // What is not dumpable may be read with CAP_SYS_PTRACE only.
 func TestAProcessThatIsNotDumpable(t *testing.T) {
-	seg, f := newSegment(t, "seg", 256)
+	var segs [3]Segment // one each: a process outside the fleet that has the data too leaves no row exact
+	var files [3]*os.File
+	for i := range segs {
+		segs[i], files[i] = newSegment(t, "seg", 256)
+	}
 	root := startThrough(t, docker(t), nil)
-	hidden := startAs(t, asNobody(), f)
+	hidden := startAs(t, asNobody(), files[0])
 	hidden.do("shared 3 0 256", "touch 0 0 256", "hide")
-	own := startThrough(t, docker(t), nil, f) // of the user that looks
+	own := startThrough(t, docker(t), nil, files[1]) // of the user that looks
 	own.do("shared 3 0 256", "touch 0 0 256", "hide")
-	unreadable := startCommand(t, []string{copyWithMode(t, 0o111)}, asNobody(), f)
+	unreadable := startCommand(t, []string{copyWithMode(t, 0o111)}, asNobody(), files[2])
 	unreadable.do("shared 3 0 256", "touch 0 0 256")
 	equal := startAs(t, asNobody())
 	for what, row := range map[string]Worker{
-		"root, another user's":               measuredBy(t, root, hidden, seg),
-		"root, its own":                      measuredBy(t, root, own, seg),
-		"root, a program of mode 0111":       measuredBy(t, root, unreadable, seg),
-		"its own user":                       measuredBy(t, equal, hidden, seg),
-		"its own user, program of mode 0111": measuredBy(t, equal, unreadable, seg),
+		"root, another user's":               measuredBy(t, root, hidden, segs[0]),
+		"root, its own":                      measuredBy(t, root, own, segs[1]),
+		"root, a program of mode 0111":       measuredBy(t, root, unreadable, segs[2]),
+		"its own user":                       measuredBy(t, equal, hidden, segs[0]),
+		"its own user, program of mode 0111": measuredBy(t, equal, unreadable, segs[2]),
 	} {
 		if row.RSS == nil || row.Private == nil || row.PageTables == nil || row.CPUSeconds == nil || row.Threads == nil {
 			t.Errorf("%s: what everybody may read is missing: %+v", what, row)
@@ -104,8 +108,8 @@ func TestAProcessThatIsNotDumpable(t *testing.T) {
 			t.Errorf("%s: the reason is %q", what, row.Sample.Error)
 		}
 	}
-	for _, c := range []*child{hidden, own, unreadable} {
-		checkWhole(t, measuredBy(t, start(t), c, seg), 1)
+	for i, c := range []*child{hidden, own, unreadable} {
+		checkWhole(t, measuredBy(t, start(t), c, segs[i]), 1)
 	}
 }
 
@@ -114,7 +118,8 @@ func TestHidepid(t *testing.T) {
 	seg, f := newSegment(t, "seg", 256)
 	c := startAs(t, asNobody(), f)
 	c.do("shared 3 0 256", "touch 0 0 256")
-	ours := start(t, f)
+	other, g := newSegment(t, "other", 256)
+	ours := start(t, g)
 	ours.do("shared 3 0 256", "touch 0 0 256")
 	for mode := 1; mode <= 2; mode++ {
 		through := hidepid(t, mode)
@@ -127,7 +132,7 @@ func TestHidepid(t *testing.T) {
 			checkHidden(t, row)
 		}
 		stranger := startThrough(t, append(through, docker[0], "--reuid=1", "--regid=1", "--clear-groups"), nil)
-		checkHidden(t, measuredBy(t, stranger, ours, seg))
+		checkHidden(t, measuredBy(t, stranger, ours, other))
 		checkHidden(t, measuredBy(t, stranger, c, seg))
 	}
 }

@@ -191,7 +191,7 @@ func TestTheNumberOfAWorkerThatEndedIsNotOpenedAgain(t *testing.T) {
 	w := &worker{Target: Target{PID: 100}}
 	defer w.close()
 	r := newReader(proc)
-	r.refresh(w)
+	r.walk(w)
 	if len(w.members) != 1 {
 		t.Fatalf("members = %v, %v", w.members, w.treeErr)
 	}
@@ -202,7 +202,7 @@ func TestTheNumberOfAWorkerThatEndedIsNotOpenedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		r.refresh(w)
+		r.walk(w)
 		if row := w.row(ioctlScan, 4096); row.RSS != nil || row.Sample.Error == "" {
 			t.Errorf("row = %+v", row)
 		}

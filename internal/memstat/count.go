@@ -83,7 +83,7 @@ func (s *Sampler) isDear(w *worker, now time.Time) bool {
 // sampleOne reads one worker, false when interrupted.
 func (s *Sampler) sampleOne(w *worker, dear bool, now time.Time) bool {
 	start := threadCPU()
-	dear = s.refresh(w) || dear // a tree that changed has another rest
+	dear = s.look(w) || dear // a tree that changed has another rest
 	looked := threadCPU() - start
 	segments := make([]Segment, len(w.Versions))
 	for i, key := range w.Versions {
@@ -169,7 +169,7 @@ func (s *Sampler) publish(now time.Time) {
 			Interval:    period(scan, sum, o.Budget-s.cheap, o.Scan, o.Exact).Seconds(),
 			Budget:      o.Budget,
 			LastTook:    s.lastTook.Seconds(),
-			LongestCall: s.calls.longest.Seconds(),
+			LongestCall: s.calls.lately(now).Seconds(),
 			CPUSeconds:  max(0, threadCPU()-s.cpuStart).Seconds(),
 		},
 	}

@@ -199,11 +199,14 @@ func (w *tree) protect(p *proc, m *mapped, first, end int, prot int8) {
 	})
 }
 
+// unmap leaves out what is unmapped already: another mapping may be there by now.
 func (w *tree) unmap(p *proc, m *mapped, first, end int) {
-	w.do(p, order{opUnmap, int64(m.index), int64(first), int64(end), 0})
-	for k := first; k < end; k++ {
-		m.prot[k] = -1
-	}
+	m.where(first, end, 0, func(i, j int64) {
+		w.do(p, order{opUnmap, int64(m.index), i, j, 0})
+		for k := i; k < j; k++ {
+			m.prot[k] = -1
+		}
+	})
 }
 
 func (w *tree) forget(p *proc, m *mapped, first, end int) {

@@ -87,7 +87,8 @@ type Host struct {
 }
 
 // Cost is what the measuring costs. Interval is the present period of a worker's exact figures in seconds; LastTook the
-// wall time of the last exact sample, LongestCall of the longest single system call; CPUSeconds all of it since New.
+// wall time of the last exact sample, LongestCall of the longest single read of the last half hour to hour, with the time in which
+// others had the processor; CPUSeconds all of it since New.
 type Cost struct {
 	Interval    float64
 	Budget      float64

@@ -29,6 +29,7 @@ type member struct {
 	own    bool  // it has an address space of its own, which a child of vfork has not
 	first  int64 // RssAnon at the first reading
 	usage  usage
+	asked  bool     // usage is of the last look at the tree
 	rss    int64    // gopsutil's where it was read at this tick, else the sum of the status: the same counters
 	layers [][]runs // by segment, in the order of Target.Versions; nil before the first scan and after a failed one
 	rollup rollup   // good when sumErr is nil

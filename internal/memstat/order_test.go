@@ -6,6 +6,7 @@ package memstat
 // What is read when, what it costs, and that the sampler tells the truth about it.
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,7 +64,7 @@ func TestWorkersThatChangedAreReadFirstThenTheStalestThenTheLargest(t *testing.T
 	children[4].do("fork 0 0 0")
 	s.now = s.now.Add(15 * time.Second)
 	for _, w := range s.workers {
-		if s.refresh(w) {
+		if s.walk(w) {
 			w.tree.mark(s.now)
 		}
 	}
@@ -263,20 +264,21 @@ func TestTheLongestCallIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	lease := func(command, kind int) int { // who opens a leased file waits until its holder gives it up
-		now, err := unix.FcntlInt(file.Fd(), command, kind)
-		if err != nil {
-			t.Skipf("cannot lease a file here: %v", err)
-		}
-		return now
+	fd := file.Fd()
+	// Who opens a leased file waits until its holder gives it up.
+	if _, err := unix.FcntlInt(fd, unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		t.Skipf("cannot lease a file here: %v", err)
 	}
-	lease(unix.F_SETLEASE, unix.F_WRLCK)
+	given := make(chan error, 1)
 	go func() {
-		for lease(unix.F_GETLEASE, 0) == unix.F_WRLCK {
+		kind, err := unix.FcntlInt(fd, unix.F_GETLEASE, 0)
+		for err == nil && kind == unix.F_WRLCK {
+			kind, err = unix.FcntlInt(fd, unix.F_GETLEASE, 0)
 		}
 		for waiting := time.Now(); time.Since(waiting) < least; {
 		}
-		lease(unix.F_SETLEASE, unix.F_UNLCK)
+		_, failed := unix.FcntlInt(fd, unix.F_SETLEASE, unix.F_UNLCK)
+		given <- errors.Join(err, failed)
 	}()
 	s := newTestSampler(t)
 	s.state = newState(proc)
@@ -284,12 +286,47 @@ func TestTheLongestCallIsTold(t *testing.T) {
 	s.Update([]Target{target(0, c, seg)}, []Segment{seg})
 	at := s.now
 	fleet := s.after(0)
+	if err := <-given; err != nil {
+		t.Fatal(err)
+	}
 	row := fleet.Workers[Key{Worker: 0, Incarnation: 1}]
 	if got := fleet.Cost; got.LongestCall < least.Seconds() || got.LastTook < got.LongestCall || row.Sample.Took != got.LastTook {
 		t.Errorf("the longest call is %v of %v, the row took %v", got.LongestCall, got.LastTook, row.Sample.Took)
 	}
 	if row.Sample.At == nil || !row.Sample.At.Equal(at) {
 		t.Errorf("the sample is of %v, want %v", row.Sample.At, at)
+	}
+	if got := s.after(29 * time.Minute).Cost.LongestCall; got < least.Seconds() {
+		t.Errorf("half an hour later the longest call is %v", got)
+	}
+}
+
+func TestTheLongestCallIsForgottenInAnHour(t *testing.T) {
+	const long = time.Second
+	begun := time.Now()
+	for _, c := range []struct {
+		after  []time.Duration // when it is asked for
+		forget bool            // by the last time
+	}{
+		{[]time.Duration{0}, false},
+		{[]time.Duration{29 * time.Minute}, false},
+		{[]time.Duration{20 * time.Minute, 40 * time.Minute, 59 * time.Minute}, false},
+		{[]time.Duration{20 * time.Minute, 40 * time.Minute, 61 * time.Minute}, true},
+		{[]time.Duration{25 * time.Hour}, true},
+	} {
+		var calls callTimer
+		calls.done(begun.Add(-long))
+		var last time.Duration
+		for _, later := range c.after {
+			last = calls.lately(begun.Add(later))
+		}
+		if (last < long) != c.forget {
+			t.Errorf("asked for after %v the longest call is %v", c.after, last)
+		}
+		calls.done(time.Now().Add(-2 * long))
+		if last = calls.lately(begun.Add(c.after[len(c.after)-1])); last < 2*long {
+			t.Errorf("behind that a longer one is %v", last)
+		}
 	}
 }
 

@@ -117,6 +117,12 @@ func (w *worker) addRest(out *Worker, seg segmentsPart, counted bool) {
 	}
 	out.PSS = new(pss + int64(math.Round(seg.share+seg.copiesShare)))
 	out.USS = new(uss + seg.alone + seg.copiesAlone)
+	if out.Private != nil { // what has come since then, or is nobody else's any more, is in both
+		if _, same := w.least(); len(w.members) == 1 && !same {
+			*out.USS = max(*out.USS, *out.Private)
+		}
+		*out.PSS = max(*out.PSS, *out.USS, *out.Private)
+	}
 	out.OtherShared = new(w.rest.shared)
 }
 
@@ -135,7 +141,7 @@ func (w *worker) source(scanner string, counted bool) Sample {
 	case w.rest != nil:
 		s.Source = "smaps_rollup"
 	}
-	s.Exact = w.sampled && counted && w.rest != nil && w.rest.settled && w.doubts == 0
+	s.Exact = w.sampled && counted && w.rest != nil && w.rest.settled && w.doubts == 0 && w.tree == debounce{}
 	s.Error = reasons(w.usageErr, w.scanErr, w.sumErr)
 	if s.Error == "" && w.rest == nil {
 		s.Error = "smaps_rollup has not been read yet"

@@ -145,7 +145,7 @@ func (s *Sampler) tick(now time.Time) (walked bool) {
 		w.read = now
 		read := s.status
 		if full || w.scanned.IsZero() {
-			read = s.refresh
+			read = s.walk
 		}
 		if read(w) && !w.scanned.IsZero() {
 			w.tree.mark(now)

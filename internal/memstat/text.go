@@ -100,10 +100,36 @@ func gone(err error) bool {
 	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT)
 }
 
-// callTimer remembers the longest single call.
-type callTimer struct{ longest time.Duration }
+// callTimer remembers the longest single call of this half hour and of the one before: a stall of long ago says nothing
+// about now.
+type callTimer struct {
+	longest, before time.Duration
+	since           time.Time // this half hour began
+}
 
-func (t *callTimer) done(begun time.Time) { t.longest = max(t.longest, time.Since(begun)) }
+func (t *callTimer) done(begun time.Time) {
+	now := time.Now()
+	t.turn(now)
+	t.longest = max(t.longest, now.Sub(begun))
+}
+
+// lately is the longest call of the last half hour at least and of the last hour at most.
+func (t *callTimer) lately(now time.Time) time.Duration {
+	t.turn(now)
+	return max(t.longest, t.before)
+}
+
+// turn begins another half hour when this one is over.
+func (t *callTimer) turn(now time.Time) {
+	const half = 30 * time.Minute
+	switch past := now.Sub(t.since); {
+	case past < half:
+	case past < 2*half:
+		t.longest, t.before, t.since = 0, t.longest, t.since.Add(half)
+	default:
+		t.longest, t.before, t.since = 0, 0, now
+	}
+}
 
 // readRollup reads and parses the smaps_rollup of a process.
 func readRollup(m *member, text *textReader, calls *callTimer) (rollup, error) {

@@ -176,7 +176,7 @@ func TestANumberUsedAgainIsNotTakenForAChild(t *testing.T) {
 	}
 	w := &worker{Target: Target{PID: 100}}
 	defer w.close()
-	newReader(proc).refresh(w)
+	newReader(proc).walk(w)
 	if len(w.members) != 2 || w.members[0].pid != 100 || w.members[1].pid != 200 {
 		t.Errorf("members = %+v", w.members)
 	}

@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"time"
@@ -58,8 +59,13 @@ type worker struct {
 	treeErr, usageErr, scanErr, sumErr error // why figures are missing
 }
 
-// refresh finds the processes of the tree and reads what gopsutil tells of them. It reports whether the tree changed.
-func (r *reader) refresh(w *worker) (changed bool) {
+// walk finds the processes of the tree and reads what gopsutil tells of them. It reports whether the tree changed.
+func (r *reader) walk(w *worker) (changed bool) { return r.refresh(w, true) }
+
+// look is walk without what is known of the processes already: gopsutil takes ten times as long as all of T0.
+func (r *reader) look(w *worker) (changed bool) { return r.refresh(w, false) }
+
+func (r *reader) refresh(w *worker, usage bool) (changed bool) {
 	old := w.members
 	w.members, w.treeErr, w.usageErr = nil, nil, nil
 	var pids []int
@@ -87,7 +93,9 @@ func (r *reader) refresh(w *worker) (changed bool) {
 			continue
 		}
 		changed = changed || fresh
-		m.usage = r.usage(m)
+		if m.asked = usage || fresh; m.asked {
+			m.usage = r.usage(m)
+		}
 		w.members = append(w.members, m)
 	}
 	for _, m := range old {
@@ -112,7 +120,7 @@ func (r *reader) refresh(w *worker) (changed bool) {
 			m.usage.rss, m.usage.fds = nil, nil
 			m.usage.fail(m.pid, "descriptors", errors.New("its first thread has ended"))
 		}
-		if m.usage.rss != nil {
+		if m.asked && m.usage.rss != nil {
 			m.rss = *m.usage.rss
 		}
 		w.usageErr = cmp.Or(w.usageErr, m.usage.err)
@@ -152,22 +160,36 @@ func (r *reader) sharesMemory(w *worker, m *member) bool {
 		return false
 	}
 	parent := w.members[i]
+	if parent.read(&r.text) != nil || m.read(&r.text) != nil {
+		return false
+	}
+	// A first thread that has ended has no address space: another's number is asked for, whose files are read as well.
+	thread := func(m *member) uintptr {
+		tid, err := strconv.Atoi(path.Base(m.dir))
+		if err != nil {
+			tid = m.pid
+		}
+		return uintptr(tid)
+	}
 	const kcmpVM = 1
-	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(m.pid), uintptr(parent.pid), kcmpVM, 0, 0, 0)
+	order, _, errno := unix.Syscall6(unix.SYS_KCMP, thread(m), thread(parent), kcmpVM, 0, 0, 0)
 	switch errno {
 	case 0:
 		return order == 0
 	case unix.ESRCH:
 		return false
 	}
-	// Not allowed for another user's processes without CAP_SYS_PTRACE, by Docker's filter for none. The figures of a fork
-	// are hardly ever its parent's, as it begins without the pages of files; other threads of the parent may go on.
-	if parent.read(&r.text) != nil || m.read(&r.text) != nil {
-		return false
-	}
-	a, b := &m.now, &parent.now
-	return a.rssFile == b.rssFile && a.rssShmem == b.rssShmem && a.pageTables == b.pageTables && a.swap == b.swap &&
-		max(a.rssAnon-b.rssAnon, b.rssAnon-a.rssAnon) < 1<<20
+	// Not allowed for another user's processes without CAP_SYS_PTRACE, by Docker's filter for none.
+	return alike(&m.now, &parent.now)
+}
+
+// alike tells whether two readings may be of one address space. The figures of a fork are hardly ever its parent's, as it begins
+// without the pages of files; other threads of the parent go on between the two readings, but do not touch an eighth of it.
+func alike(a, b *status) bool {
+	apart := func(a, b int64) int64 { return max(a-b, b-a) }
+	near := func(a, b int64) bool { return apart(a, b) <= min(1<<20, max(a, b)/8) }
+	return near(a.rssFile, b.rssFile) && near(a.rssShmem, b.rssShmem) && a.pageTables == b.pageTables && a.swap == b.swap &&
+		apart(a.rssAnon, b.rssAnon) < 1<<20
 }
 
 // usage asks gopsutil as whoever may look.

@@ -30,13 +30,32 @@ func Report(w io.Writer, s *supervisor.Snapshot) error {
 func (r *report) summary(p *page) {
 	p.printf("**%s.** %s\n", markdown(r.Saving.Headline), markdown(r.Saving.Detail))
 	shared := slices.ContainsFunc(r.Data, func(d reportData) bool { return !d.Loading && !d.Direct })
-	if shared && r.Saving.Saved != nil && r.Saving.Counterfactual != "" {
-		p.printf("\n%s\n", markdown(capital(r.Saving.Counterfactual)))
+	if text := r.compared(); shared && text != "" {
+		p.printf("\n%s\n", markdown(text))
 	}
 	if o := r.Preforkd.Operation; o != nil {
 		p.printf("\nMeanwhile a %s is under way, which changes these figures (%s).\n",
 			markdown(o.Kind), markdown(Operation(*o)))
 	}
+}
+
+// compared says what the saving is a saving against: what memory.counterfactual of /stats says in its field names. It is
+// empty where the saving is not known.
+func (r *report) compared() string {
+	s := &r.Saving
+	if s.Saved == nil {
+		return ""
+	}
+	text := fmt.Sprintf("Without sharing, each page of data that a worker has mapped now would be a copy of its own: %s instead of %s held once.",
+		Bytes(new(r.Memory.Data+*s.Saved)), Bytes(&r.Memory.Data))
+	if s.SavedFull == nil || r.ready == 0 {
+		return text
+	}
+	text += fmt.Sprintf(" Had each worker that is ready, %d now, loaded all of its data, sharing would save %s", r.ready, Bytes(s.SavedFull))
+	if cow := r.Sum.COW; cow != nil && *cow > 0 {
+		text += fmt.Sprintf("; the %s copied by writing are taken off", Bytes(cow))
+	}
+	return text + "."
 }
 
 func (r *report) workers(p *page) {
@@ -147,11 +166,4 @@ func (r *report) host() string {
 		parts = append(parts, fmt.Sprintf("memory cgroup: %s charged, no limit", Bytes(c.Current)))
 	}
 	return strings.Join(parts, "; ")
-}
-
-func capital(text string) string {
-	if text == "" {
-		return ""
-	}
-	return strings.ToUpper(text[:1]) + text[1:]
 }

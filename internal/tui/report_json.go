@@ -28,6 +28,8 @@ type report struct {
 	Data     []reportData   `json:"data"`
 	Host     reportHost     `json:"host"`
 	Samples  reportSamples  `json:"samples"`
+
+	ready int // workers
 }
 
 type reportPreforkd struct {
@@ -131,6 +133,9 @@ func newReport(s *supervisor.Snapshot) *report {
 	}
 	for i := range s.Workers {
 		w := &s.Workers[i]
+		if w.Status == supervisor.StatusReady {
+			r.ready++
+		}
 		share := Share(w)
 		r.Workers = append(r.Workers, reportWorker{
 			ID: w.ID, PID: w.PID, Processes: len(w.PIDs), Status: string(w.Status), Incarnation: w.Incarnation,

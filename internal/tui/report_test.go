@@ -52,6 +52,21 @@ func reported() map[string]*supervisor.Snapshot {
 	}
 }
 
+// A report is read by people who have never seen /stats.
+func TestTheTextOfAReportHasNoFieldNames(t *testing.T) {
+	fields := regexp.MustCompile(`[a-z]+_[a-z]+|saved:|Saved:`)
+	for name, s := range reported() {
+		var text strings.Builder
+		if err := Report(&text, s); err != nil {
+			t.Fatal(err)
+		}
+		told := regexp.MustCompile("`[^`]*`").ReplaceAllString(text.String(), "") // what the kernel or a user said
+		if found := fields.FindString(told); found != "" {
+			t.Errorf("%s: %q in\n%s", name, found, text.String())
+		}
+	}
+}
+
 func TestReportsReadAsReviewed(t *testing.T) {
 	for name, s := range reported() {
 		t.Run(name, func(t *testing.T) {

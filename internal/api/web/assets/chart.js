@@ -25,8 +25,11 @@ function push(at, values) {
 
 // add takes a snapshot's figures, one every two seconds.
 export function add(s, at) {
-  const m = s.memory;
-  now = { used: m.used, without: m.without_sharing, saved: m.saved, ready: s.workers.filter((w) => w.status === "ready").length };
+  const m = s.memory, loading = s.supervisor.state === "loading"; // then nobody is there who could save
+  now = {
+    used: m.used, without: loading ? null : m.without_sharing, saved: loading ? null : m.saved,
+    ready: s.workers.filter((w) => w.status === "ready").length,
+  };
   if (at - last() < interval - 0.1) return;
   push(at, now);
   const old = times.findIndex((t) => t >= at - hour - interval);

@@ -151,6 +151,9 @@ func (v *version) contract() contract.Dataset {
 		Name: v.Name, Version: v.number, Size: v.Size(), SHA256: v.sha256(), Direct: v.Direct(),
 		Format: v.Format, DType: v.DType, Shape: v.Shape, Order: v.Order, Offset: v.Offset,
 	}
+	if v.Segment != nil {
+		d.Ino = v.Segment.Ino()
+	}
 	for _, m := range v.Members {
 		d.Members = append(d.Members, contract.Member(m))
 	}

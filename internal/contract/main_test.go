@@ -21,7 +21,7 @@ func full() (p *Plan, paths []string) {
 		Sockets: []Socket{{Name: "http", Port: 8000}, {Name: "admin"}},
 		Data: []Dataset{
 			{
-				Name: "emb", Version: 3, Size: 4128, SHA256: "ab12", Format: "npy", DType: "<f4", Shape: []int64{16, 64}, Order: "C", Offset: 128,
+				Name: "emb", Version: 3, Size: 4128, Ino: 2051, SHA256: "ab12", Format: "npy", DType: "<f4", Shape: []int64{16, 64}, Order: "C", Offset: 128,
 			},
 			{Name: "raw-words", Version: 1, Size: 7, Format: "raw"},
 			{

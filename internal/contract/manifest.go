@@ -21,6 +21,7 @@ type entry struct {
 	FD      int             `json:"fd"`
 	Path    string          `json:"path"`
 	Size    int64           `json:"size"`
+	Ino     uint64          `json:"ino,omitempty"`
 	Version int             `json:"version"`
 	SHA256  *string         `json:"sha256"`
 	Format  string          `json:"format"`
@@ -65,7 +66,7 @@ func (p *Plan) entries() ([]entry, error) {
 	index := 0
 	for i, d := range p.Data {
 		e := entry{
-			FD: p.DataFD(i), Size: d.Size, Version: d.Version, Format: d.Format, DType: d.DType, Shape: d.Shape, Order: d.Order,
+			FD: p.DataFD(i), Size: d.Size, Ino: d.Ino, Version: d.Version, Format: d.Format, DType: d.DType, Shape: d.Shape, Order: d.Order,
 			Offset: d.Offset, Direct: d.Direct,
 		}
 		if d.SHA256 != "" {

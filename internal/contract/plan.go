@@ -23,6 +23,7 @@ type Dataset struct {
 	Name    string
 	Version int
 	Size    int64
+	Ino     uint64 // inode of the segment; 0 for a direct dataset
 	SHA256  string // empty while nobody has reckoned it
 	Format  string
 	DType   string

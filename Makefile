@@ -25,7 +25,7 @@ test_env = PREFORKD_TEST_ALL=$$(command -v node >/dev/null && echo 1) PREFORKD_T
 e2e_env = $(test_env) PREFORKD_TEST_CHROMIUM=$$(command -v chromium >/dev/null && echo 1) PREFORKD_E2E_LONG=$(LONG)
 
 .DELETE_ON_ERROR:
-.PHONY: help build demo test race cover lint fmt fuzz bench e2e install clean
+.PHONY: help build demo test race cover lint fmt fuzz bench e2e dist install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -37,8 +37,9 @@ demo: build $(VENV)/.demo ## run the example on real data: one copy for four wor
 	@$(VENV)/bin/python examples/python/demo.py
 
 # Without cgo: the processes that memory is counted in then map no libc, whose map counts move with every process of the host.
-test: build $(VENV)/.test ## run the tests of every package
+test: build $(VENV)/.test ## run the tests of every package, of the Python client too
 	CGO_ENABLED=0 $(test_env) $(GO) test -shuffle=on ./...
+	cd clients/python && $(test_env) $(VENV)/bin/python -m pytest -q -p no:cacheprovider
 
 race: build $(VENV)/.test ## the same under the race detector (needs a C compiler)
 	@command -v $$($(GO) env CC) >/dev/null || \
@@ -49,15 +50,17 @@ cover: build $(VENV)/.test ## run the tests, write cover.out and print the total
 	$(test_env) $(GO) test -coverpkg=./... -coverprofile=cover.out ./...
 	@$(GO) tool cover -func=cover.out | tail -1
 
-lint: ## check formatting, go vet and golangci-lint (.golangci.yml)
+lint: $(VENV)/.lint ## check formatting, go vet and golangci-lint (.golangci.yml); ruff and mypy for Python
 	@files=$$($(tool) gofumpt -l .) && [ -z "$$files" ] || \
 		{ printf 'not formatted, run make fmt:\n%s\n' "$$files" >&2; exit 1; }
 	$(GO) vet ./...
 	$(tool) golangci-lint run ./...
 	@cd test && $(GO) vet ./... && $(tool) golangci-lint run ./...
+	@hack/python-lint.sh $(VENV)
 
-fmt: ## format the Go code
+fmt: $(VENV)/.lint ## format the Go and the Python code
 	$(tool) gofumpt -w .
+	hack/python-lint.sh $(VENV) --fix
 
 fuzz: ## run every fuzz target for FUZZTIME (1m each)
 	GO=$(GO) hack/fuzz.sh $(FUZZTIME)
@@ -70,15 +73,21 @@ e2e: build $(VENV)/.test ## run the end-to-end suites in test/; LONG=1: loads of
 	@hack/promtool.sh $(VENV)/bin
 	cd test && $(e2e_env) $(GO) test -timeout 30m ./...
 
+dist: ## build the wheel and the sdist of the Python client into dist/
+	PYTHON=$(PYTHON) hack/dist.sh dist
+
 install: build ## install into $(PREFIX)/bin
 	install -D -m 755 bin/preforkd $(DESTDIR)$(PREFIX)/bin/preforkd
 
 clean: ## delete what the other targets made, the example's data included
-	rm -rf bin .venv cover.out examples/python/data
+	rm -rf bin dist .venv cover.out examples/python/data
 
 # One environment for the tests and the example; the stamps say which requirements are in it.
 $(VENV)/.test: test/requirements.txt hack/venv.sh hack/node.sh
 	@PYTHON=$(PYTHON) hack/venv.sh $(VENV) $< && hack/node.sh && touch $@
+
+$(VENV)/.lint: tools/python.txt hack/venv.sh
+	@PYTHON=$(PYTHON) hack/venv.sh $(VENV) $< && touch $@
 
 $(VENV)/.demo: examples/python/requirements.txt hack/venv.sh
 	@PYTHON=$(PYTHON) hack/venv.sh $(VENV) $< && touch $@

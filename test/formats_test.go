@@ -40,7 +40,7 @@ func writeFormats(t *testing.T, size int) written {
 	t.Helper()
 	dir := t.TempDir()
 	cmd := exec.Command(venv(t, "python"), script(t, "formats_make.py"), dir, fmt.Sprint(size/mib))
-	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH="+script(t, "../../examples/python"))
+	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH="+script(t, "../../clients/python/src"))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	text, err := cmd.Output()

@@ -4,11 +4,9 @@
 package e2e
 
 // Proves: workers that ask for it take new versions in place, as single processes and as gunicorn's trees, beside workers that
-// are replaced; one that refuses, or dies at any step of it, costs nothing but itself; HUP replaces everybody; and the
-// example does what its first lines say.
+// are replaced; one that refuses, or dies at any step of it, costs nothing but itself; and HUP replaces everybody.
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -248,36 +246,4 @@ func (f *fleet) answering(t *testing.T, n int) map[int64]int64 {
 		versions[a.pid] = a.version
 	}
 	return versions
-}
-
-// mv new.npy emb.npy: a moment later all workers answer with version 2, as the same processes.
-func TestTheExampleTakesWhatItsFileBecomes(t *testing.T) {
-	const n, size = 2, 4 * mib
-	example, err := filepath.Abs("../examples/python/in_place.py")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, emb := versioned(t, n, "0 1", size, spec{flags: []string{"--watch"}, command: []string{venv(t, "python"), example}})
-	before := f.settled(n)
-	saveRows(t, emb, 2, size)
-	after := f.until("version 2", func(s *supervisor.Snapshot) bool {
-		return len(s.Data) == 1 && s.Data[0].Version == 2 && s.Data[0].Workers == n
-	})
-	if !slices.Equal(mainPIDs(before), mainPIDs(after)) {
-		t.Errorf("processes %v before, %v after", mainPIDs(before), mainPIDs(after))
-	}
-	for range 2 * n {
-		var answer struct {
-			PID, Version int
-			Row          []int64
-		}
-		body, err := get(after.Listen[0].Address + "/3")
-		if err == nil {
-			err = json.Unmarshal([]byte(body), &answer)
-		}
-		if err != nil || answer.Version != 2 || !slices.Contains(mainPIDs(before), answer.PID) || answer.Row[0] != 2<<32|3 {
-			t.Errorf("answer %q, %v", body, err)
-		}
-	}
-	f.stop()
 }

@@ -106,7 +106,7 @@ func versioned(t *testing.T, n int, takers string, size int64, s spec) (f *fleet
 	if s.command == nil {
 		s.command = []string{venv(t, "python"), script(t, "versions.py")}
 	}
-	s.env = append(s.env, "TAKES="+takers, "PYTHONPATH="+script(t, ".")+":"+script(t, "../../examples/python"), "OPENBLAS_NUM_THREADS=1")
+	s.env = append(s.env, "TAKES="+takers, "PYTHONPATH="+script(t, "."), "OPENBLAS_NUM_THREADS=1")
 	f = start(t, s)
 	f.until("every taker has said so", func(s *supervisor.Snapshot) bool {
 		asked := 0

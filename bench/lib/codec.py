@@ -34,8 +34,11 @@ def run(_):
             for codec in CODECS:
                 measure(bench, table, path, size, rounds, *codec)
             os.unlink(path)
-            table.print(f"Unpack {size // MIB} MiB of {kind} from the page cache, {rounds} rounds: preforkd until "
-                        "workers can start, the programs into a file on tmpfs; rates of the unpacked bytes", "to program")
+            table.print(
+                f"Unpack {size // MIB} MiB of {kind} from the page cache, {rounds} rounds: preforkd until "
+                "workers can start, the programs into a file on tmpfs; rates of the unpacked bytes",
+                "to program",
+            )
 
 
 def measure(bench, table, path, size, rounds, name, pack, peers, share, goal):
@@ -64,8 +67,12 @@ def measure(bench, table, path, size, rounds, name, pack, peers, share, goal):
                 got[way].append(part / answer["seconds"] / 1e9)
     smaller = part / os.path.getsize(packed)
     for peer in peers:
-        table.add(f"{name}: {' '.join(peer)}", got[peer[0]], "GB/s",
-                  note=f"packed {smaller:.1f} times smaller{f', {part // MIB} MiB of it' if share < 1 else ''}")
+        table.add(
+            f"{name}: {' '.join(peer)}",
+            got[peer[0]],
+            "GB/s",
+            note=f"packed {smaller:.1f} times smaller{f', {part // MIB} MiB of it' if share < 1 else ''}",
+        )
     ratios = [a / b for a, b in zip(got["preforkd"], got[peers[0][0]])]
     table.add(f"{name}: preforkd", got["preforkd"], "GB/s", ratios, goal)
     os.unlink(packed)

@@ -30,8 +30,13 @@ class Fleet:
         self.log = open(f"{folder}/log", "w+")
         death = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
         command = [PREFORKD, "--stats", f"unix:{folder}/stats.sock", "--run-dir", f"{folder}/run", *arguments]
-        self.process = subprocess.Popen([*self.group.enter, *death, *command], stdin=subprocess.DEVNULL,
-                                        stdout=self.log, stderr=self.log, start_new_session=True)
+        self.process = subprocess.Popen(
+            [*self.group.enter, *death, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+        )
 
     def __enter__(self):
         return self
@@ -80,8 +85,12 @@ class Fleet:
 
     def order(self, *words):
         """Starts one of preforkd's verbs for this instance."""
-        return subprocess.Popen([PREFORKD, *words, "--run-dir", f"{self.folder}/run"], stdin=subprocess.DEVNULL,
-                                stdout=subprocess.DEVNULL, stderr=self.log)
+        return subprocess.Popen(
+            [PREFORKD, *words, "--run-dir", f"{self.folder}/run"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self.log,
+        )
 
 
 class Group:

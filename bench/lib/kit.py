@@ -72,21 +72,37 @@ class Table:
         say(f"\n{title}\n")
         lines = [("", "median", "min – max", "", ratio, "min – max", "goal", "")]
         for figure, values, unit, ratios, goal, at_most, ok, note in self.rows:
-            lines.append((
-                figure, number(statistics.median(values)), spread(values), unit,
-                number(statistics.median(ratios)) if ratios else "", spread(ratios) if ratios else "",
-                "" if goal is None else f"{'≤' if at_most else '≥'} {number(goal)}",
-                " ".join(word for word in ("" if ok is None else "ok" if ok else "MISSED", note) if word),
-            ))
+            lines.append(
+                (
+                    figure,
+                    number(statistics.median(values)),
+                    spread(values),
+                    unit,
+                    number(statistics.median(ratios)) if ratios else "",
+                    spread(ratios) if ratios else "",
+                    "" if goal is None else f"{'≤' if at_most else '≥'} {number(goal)}",
+                    " ".join(word for word in ("" if ok is None else "ok" if ok else "MISSED", note) if word),
+                )
+            )
         columns(lines, left=(0, 3, 7))
         self.rows = []
 
     def _record(self, figure, values, unit, ratios, goal, at_most, ok, note):
         record = {
             "at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "host": platform.node(), "kernel": platform.release(), "cpus": os.cpu_count(),
-            "bench": self.bench, **self.where, "figure": figure, "unit": unit, "values": values, "ratios": ratios,
-            "goal": goal, "at_most": at_most, "ok": ok, "note": note,
+            "host": platform.node(),
+            "kernel": platform.release(),
+            "cpus": os.cpu_count(),
+            "bench": self.bench,
+            **self.where,
+            "figure": figure,
+            "unit": unit,
+            "values": values,
+            "ratios": ratios,
+            "goal": goal,
+            "at_most": at_most,
+            "ok": ok,
+            "note": note,
         }
         os.makedirs("bench/results", exist_ok=True)
         with open(f"bench/results/{self.bench}.jsonl", "a") as file:
@@ -160,6 +176,7 @@ def environment(name, default, kind):
 
 def main(run):
     """Runs a bench: its failures are one line, and a signal ends it as an exception, so that helpers are ended."""
+
     def end(number, _):
         raise SystemExit(128 + number)
 

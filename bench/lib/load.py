@@ -8,8 +8,23 @@ import subprocess
 import sys
 import time
 
-from kit import (FOLDER, GIB, MIB, TMPFS, TOOL, Failure, Helper, Table, environment, fits, main, say, shuffled,
-                 size_text, threads)
+from kit import (
+    FOLDER,
+    GIB,
+    MIB,
+    TMPFS,
+    TOOL,
+    Failure,
+    Helper,
+    Table,
+    environment,
+    fits,
+    main,
+    say,
+    shuffled,
+    size_text,
+    threads,
+)
 
 BLOCK = 8 * MIB  # bytes of one read of the limits and of the plain way: smaller ones are slower or no faster
 COLD_THREADS = 8  # as many as preforkd reads a disk with
@@ -92,8 +107,14 @@ def cached(bench, numpy, path, size, shmem, goals):
 
     table = Table("load", shmem_enabled=shmem, size=size, threads=count)
     table.add("kernel's copy limit: pread into a populated huge buffer", got["limit"], "GB/s")
-    table.add("preforkd, until workers can start", got["preforkd"], "GB/s", to("preforkd", "limit"), goals[0],
-              note=f"{statistics.median(huge):.0%} huge{', ' + note if note else ''}")
+    table.add(
+        "preforkd, until workers can start",
+        got["preforkd"],
+        "GB/s",
+        to("preforkd", "limit"),
+        goals[0],
+        note=f"{statistics.median(huge):.0%} huge{', ' + note if note else ''}",
+    )
     table.add("shm.Fill alone", got["fill"], "GB/s", to("fill", "limit"))
     table.add("pread into new huge pages of a private map", got["fresh"], "GB/s", to("fresh", "limit"))
     table.add("pread into a 4 KiB map of a memfd", got["plain"], "GB/s", to("plain", "limit"))
@@ -104,8 +125,10 @@ def cached(bench, numpy, path, size, shmem, goals):
     table.add("preforkd to new private huge pages", to("preforkd", "fresh"), "times")
     table.add("preforkd to the 4 KiB map", to("preforkd", "plain"), "times", goal=goals[1])
     table.add("unmap, seal, open again", seal, "ms", goal=3, at_most=True)
-    table.print(f"Load {size_text(size)} from the page cache, shmem_enabled={shmem}, {count} threads, {rounds} rounds",
-                "to limit")
+    table.print(
+        f"Load {size_text(size)} from the page cache, shmem_enabled={shmem}, {count} threads, {rounds} rounds",
+        "to limit",
+    )
 
 
 def copy(path):
@@ -149,8 +172,9 @@ def cold(bench, path, size, shmem):
     table.add(f"disk's limit: O_DIRECT by {BLOCK // MIB} MiB into a populated huge buffer", limit, "GB/s")
     table.add("preforkd, until workers can start", got, "GB/s", [a / b for a, b in zip(got, limit)], 0.95)
     table.add("page cache that it leaves behind", left, "MiB", goal=64, at_most=True)
-    table.print(f"Load {size_text(size)} from the disk, shmem_enabled={shmem}, {count} threads, {rounds} rounds",
-                "to limit")
+    table.print(
+        f"Load {size_text(size)} from the disk, shmem_enabled={shmem}, {count} threads, {rounds} rounds", "to limit"
+    )
 
 
 def evicted(bench, path):

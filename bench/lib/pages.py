@@ -4,7 +4,22 @@
 
 import statistics
 
-from kit import GIB, MIB, TOOL, Helper, Table, columns, environment, fits, main, number, say, shuffled, size_text, spread
+from kit import (
+    GIB,
+    MIB,
+    TOOL,
+    Helper,
+    Table,
+    columns,
+    environment,
+    fits,
+    main,
+    number,
+    say,
+    shuffled,
+    size_text,
+    spread,
+)
 
 WAYS = [  # segment, how it is mapped
     ("small", "plain", "4 KiB segment, plain mmap"),
@@ -57,8 +72,10 @@ def run(arguments):
             table.add(f"{name}: {way[2]}", values, unit)
             line.append(number(statistics.median(values)) + (f"  ({spread(values)})" if spread(values) else ""))
         lines.append(line)
-    say(f"\nWhat a worker sees of {size_text(size)}, shmem_enabled={arguments.shmem}, {rounds} rounds, "
-        f"median (min – max); the huge segment is {share['huge']:.0%} huge, the other {share['small']:.0%}\n")
+    say(
+        f"\nWhat a worker sees of {size_text(size)}, shmem_enabled={arguments.shmem}, {rounds} rounds, "
+        f"median (min – max); the huge segment is {share['huge']:.0%} huge, the other {share['small']:.0%}\n"
+    )
     columns(lines, left=(0, 1))
 
 

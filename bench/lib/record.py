@@ -22,15 +22,21 @@ def processor():
 
 def main():
     printed = sys.stdin.read()
-    printed = printed[max(printed.find("== bench/"), 0):].strip()
+    printed = printed[max(printed.find("== bench/"), 0) :].strip()
     missing = [name for name in ("codec", "load", "pages", "reload", "stats") if f"== bench/{name}.sh" not in printed]
     if missing or "cannot go on" in printed:
         sys.exit(f"cannot record an incomplete run: {', '.join(missing) or 'a bench has failed'}")
     with open("/proc/meminfo") as file:
         memory = int(file.readline().split()[1]) / (1 << 20)
-    settings = " ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("BENCH_") and "/" not in value)
-    head = (f"{datetime.date.today()}, {os.cpu_count()} CPUs ({processor()}), {memory:.0f} GiB, Linux {platform.release()}"
-            f"{', ' + settings if settings else ''}; load average at the end {os.getloadavg()[0]:.1f}.")
+    settings = " ".join(
+        f"{name}={value}"
+        for name, value in sorted(os.environ.items())
+        if name.startswith("BENCH_") and "/" not in value
+    )
+    head = (
+        f"{datetime.date.today()}, {os.cpu_count()} CPUs ({processor()}), {memory:.0f} GiB, Linux {platform.release()}"
+        f"{', ' + settings if settings else ''}; load average at the end {os.getloadavg()[0]:.1f}."
+    )
     with open(PAGE) as file:
         before, rest = file.read().split(BEGIN)
     after = rest.split(END)[1]

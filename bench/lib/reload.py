@@ -37,17 +37,32 @@ def way(bench, name, in_place, watched, size, count):
     place = folder(name.replace(" ", "-").replace(",", ""))
     path = f"{place}/emb.bin"
     bench("generate", path=path, bytes=size, kind="noise", number=1)
-    arguments = ["-w", str(WORKERS), "-d", f"emb={path}", "-l", "127.0.0.1:0", *(["--watch"] if watched else []), "--",
-                 TOOL, "worker", *(["takes"] if in_place else [])]
+    arguments = [
+        "-w",
+        str(WORKERS),
+        "-d",
+        f"emb={path}",
+        "-l",
+        "127.0.0.1:0",
+        *(["--watch"] if watched else []),
+        "--",
+        TOOL,
+        "worker",
+        *(["takes"] if in_place else []),
+    ]
     with Fleet(place, arguments) as fleet:
         stats = fleet.until(lambda s: settled(s, in_place), f"a fleet of {WORKERS} ready workers")
         address = stats["listen"][0]["address"]
         with Helper(TOOL, "client", address) as client:
             client("await", number=1, workers=WORKERS, seconds=30)
             client("report", number=1)
-            got = [reload(bench, client, fleet, path, size, generation, in_place, watched)
-                   for generation in range(2, count + 2)]
-        how = "of their own cgroup" if fleet.group.path else "sampled in /stats and meminfo: no memory cgroup can be made"
+            got = [
+                reload(bench, client, fleet, path, size, generation, in_place, watched)
+                for generation in range(2, count + 2)
+            ]
+        how = (
+            "of their own cgroup" if fleet.group.path else "sampled in /stats and meminfo: no memory cgroup can be made"
+        )
     os.unlink(path)
     show(name, got, size, in_place, watched, how)
 
@@ -55,9 +70,14 @@ def way(bench, name, in_place, watched, size, count):
 def settled(stats, in_place):
     """Exactly one ready worker a slot, one version, and who wants to take versions has said so."""
     workers, data = stats["workers"], stats["data"]
-    return (len(workers) == WORKERS and all(w["status"] == "ready" for w in workers) and len(data) == 1
-            and data[0]["loaded_at"] and not stats["supervisor"].get("operation")
-            and (not in_place or all(w.get("in_place") for w in workers)))
+    return (
+        len(workers) == WORKERS
+        and all(w["status"] == "ready" for w in workers)
+        and len(data) == 1
+        and data[0]["loaded_at"]
+        and not stats["supervisor"].get("operation")
+        and (not in_place or all(w.get("in_place") for w in workers))
+    )
 
 
 def reload(bench, client, fleet, path, size, generation, in_place, watched):
@@ -73,8 +93,10 @@ def reload(bench, client, fleet, path, size, generation, in_place, watched):
         client("await", number=generation, workers=WORKERS, seconds=60)
         if order and order.wait():
             raise Failure(f"preforkd reload emb ended with code {order.returncode}:\n{fleet.words()}")
-        after = fleet.until(lambda s: settled(s, in_place) and s["data"][0]["version"] > before["data"][0]["version"],
-                            f"generation {generation} alone")
+        after = fleet.until(
+            lambda s: settled(s, in_place) and s["data"][0]["version"] > before["data"][0]["version"],
+            f"generation {generation} alone",
+        )
         freed = time.monotonic() - began
     os.unlink(f"{path}.old")
     report = client("report", number=generation)
@@ -85,8 +107,11 @@ def reload(bench, client, fleet, path, size, generation, in_place, watched):
         raise Failure(f"{len(same)} of {WORKERS} workers are the same process as before")
     shmem = watch.shmem - watch.before + size
     return {
-        **report, "answered": max(report["last_first"], report["last_old"]) - began, "freed": freed,
-        "load": after["data"][0]["load_seconds"], "peak": fleet.group.peak() or max(watch.used, shmem),
+        **report,
+        "answered": max(report["last_first"], report["last_old"]) - began,
+        "freed": freed,
+        "load": after["data"][0]["load_seconds"],
+        "peak": fleet.group.peak() or max(watch.used, shmem),
     }
 
 

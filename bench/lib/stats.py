@@ -10,8 +10,23 @@ import subprocess
 import time
 
 from fleet import Fleet, folder, left_groups
-from kit import (GIB, MIB, TOOL, Failure, Helper, Table, columns, environment, fits, main, number, say, shuffled,
-                 size_text, spread)
+from kit import (
+    GIB,
+    MIB,
+    TOOL,
+    Failure,
+    Helper,
+    Table,
+    columns,
+    environment,
+    fits,
+    main,
+    number,
+    say,
+    shuffled,
+    size_text,
+    spread,
+)
 
 KINDS = [("huge", "aligned"), ("4 KiB", "plain")]  # pages of the segment, how workers map it
 MOST_SMALL = 64 * GIB  # of all maps of 4 KiB pages together: a round of more takes minutes
@@ -23,13 +38,19 @@ THEIRS = [  # how the helper knows it, its name
     ("gopsutil", "gopsutil MemoryMaps"),
     ("procfs", "procfs rollup"),
 ]
-LOOKS = [("idle", "nobody looks"), ("sampling", "preforkd samples it every second"),
-         ("smaps_rollup", "somebody reads its smaps_rollup in a loop")]
+LOOKS = [
+    ("idle", "nobody looks"),
+    ("sampling", "preforkd samples it every second"),
+    ("smaps_rollup", "somebody reads its smaps_rollup in a loop"),
+]
 STALL = 2.5  # seconds of a turn
 CLIENTS, RESTING = 16, 10  # those who ask at the same time, seconds in which nobody asks
 PAUSE = 0.25  # seconds between two requests of a client: no page needs to be fresher
 ASKING = [  # page, pause, seconds of a turn
-    ("/stats", PAUSE, 4), ("/metrics", PAUSE, 4), ("/stats", 0, 1), ("/metrics", 0, 1),
+    ("/stats", PAUSE, 4),
+    ("/metrics", PAUSE, 4),
+    ("/stats", 0, 1),
+    ("/metrics", 0, 1),
 ]
 
 
@@ -59,8 +80,10 @@ def segment(bench, pages, mapped, size, workers, reading, stalls):
         return
     note = bench("segment", path="seg", bytes=size, huge=pages == "huge")
     if pages == "huge" and note["huge"] < size:
-        say(f"{(size - note['huge']) // MIB} MiB of the huge segment of {size_text(size)} are 4 KiB pages: "
-            f"{note['note']}")
+        say(
+            f"{(size - note['huge']) // MIB} MiB of the huge segment of {size_text(size)} are 4 KiB pages: "
+            f"{note['note']}"
+        )
     for count in workers:
         tables = size // 512 if pages == "4 KiB" else 0
         why = fits(count * (tables + 8 * MIB), 1, 0)
@@ -91,8 +114,10 @@ class Reading:
             self.ways["smem"] = lambda count: smem_round(smem, count)
             self.names.append("smem")
         else:
-            say("smem is not measured: it is not installed (Debian: apt-get install smem; what PyPI has under this "
-                "name is something else), or set BENCH_SMEM")
+            say(
+                "smem is not measured: it is not installed (Debian: apt-get install smem; what PyPI has under this "
+                "name is something else), or set BENCH_SMEM"
+            )
 
     def row(self, pages, size, count):
         got = {way: [] for way in self.ways}
@@ -123,16 +148,23 @@ class Reading:
             table.add("longest call", [longest], "ms")
             line.insert(4, number(longest))
             lines.append(line)
-        say(f"\nRead the memory of all workers once, ms (to preforkd's T0 + T1); "
-            f"medians of up to {self.rounds} rounds\n")
+        say(
+            f"\nRead the memory of all workers once, ms (to preforkd's T0 + T1); "
+            f"medians of up to {self.rounds} rounds\n"
+        )
         columns(lines)
         self.goals()
 
     def goals(self):
         table = Table("stats")
+
         def pooled(way, **where):
-            return [value for pages, size, count, _, got in self.rows for value in got[way]
-                    if where.items() <= {"pages": pages, "size": size, "count": count}.items()]
+            return [
+                value
+                for pages, size, count, _, got in self.rows
+                for value in got[way]
+                if where.items() <= {"pages": pages, "size": size, "count": count}.items()
+            ]
 
         t0 = pooled("t0", count=64)
         if t0:
@@ -152,8 +184,9 @@ def smem_round(smem, count):
     """smem as a program, its start included, of the first so many workers: the number is in their command line."""
     numbers = "|".join(map(str, range(count)))
     began = time.perf_counter()
-    done = subprocess.run([smem, "-H", "-c", "pid pss", "-P", f"{re.escape(TOOL)} mapper ({numbers})$"],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [smem, "-H", "-c", "pid pss", "-P", f"{re.escape(TOOL)} mapper ({numbers})$"], capture_output=True, text=True
+    )
     seconds = time.perf_counter() - began
     if done.returncode or len(done.stdout.splitlines()) != count:
         raise Failure(f"{smem} shows {len(done.stdout.splitlines())} of {count} workers: {done.stderr.strip()[-300:]}")
@@ -185,12 +218,19 @@ class Stalls:
                     table.add(f"{key}: {name}", values, unit)
                     line += [number(statistics.median(values)), spread(values)]
                 lines.append(line)
-            say(f"\nA worker with {size_text(size)} in {pages} pages maps, touches and unmaps 4 KiB of its own, "
-                f"{self.rounds} rounds of {STALL} s\n")
+            say(
+                f"\nA worker with {size_text(size)} in {pages} pages maps, touches and unmaps 4 KiB of its own, "
+                f"{self.rounds} rounds of {STALL} s\n"
+            )
             columns(lines)
             beyond = [1e3 * (a["p99"] - 1.5 * b["p99"]) for a, b in zip(got["sampling"], got["idle"])]
-            goals.add(f"{size_text(size)}, {pages}: p99 while preforkd samples, beyond 1.5 × idle", beyond, "ms",
-                      goal=1, at_most=True)
+            goals.add(
+                f"{size_text(size)}, {pages}: p99 while preforkd samples, beyond 1.5 × idle",
+                beyond,
+                "ms",
+                goal=1,
+                at_most=True,
+            )
         if self.segments:
             goals.print("The goals among them", "")
 
@@ -205,16 +245,29 @@ def served(count, size, rounds):
     path = f"{place}/emb.bin"
     with Helper(TOOL) as bench:
         bench("generate", path=path, bytes=size, kind="noise", number=1)
-        arguments = ["-w", str(count), "-d", f"emb={path}", "--huge-pages", "off", "--ready", "alive:10ms",
-                     "--", TOOL, "hold"]
+        arguments = [
+            "-w",
+            str(count),
+            "-d",
+            f"emb={path}",
+            "--huge-pages",
+            "off",
+            "--ready",
+            "alive:10ms",
+            "--",
+            TOOL,
+            "hold",
+        ]
         with Fleet(place, arguments) as fleet:
-            stats = fleet.until(lambda s: exact(s, count),
-                                f"a fleet of {count} workers, each measured once it was ready")
+            stats = fleet.until(
+                lambda s: exact(s, count), f"a fleet of {count} workers, each measured once it was ready"
+            )
             got = {asking: [] for asking in ASKING}
             for turn in range(rounds):
                 for page, pause, seconds in shuffled(ASKING, turn):
-                    answer = bench("ask", path=f"{place}/stats.sock", kind=page, threads=CLIENTS, pause=pause,
-                                   seconds=seconds)
+                    answer = bench(
+                        "ask", path=f"{place}/stats.sock", kind=page, threads=CLIENTS, pause=pause, seconds=seconds
+                    )
                     got[page, pause, seconds].append(answer)
             busy = cpu(fleet.process.pid)
             time.sleep(RESTING)
@@ -222,19 +275,29 @@ def served(count, size, rounds):
     os.unlink(path)
     table = Table("stats", served=count, size=size)
     for (page, pause, seconds), answers in got.items():
-        def column(key, factor=1.0):
+
+        def column(key, factor=1.0, answers=answers):
             return [answer[key] * factor for answer in answers]
 
         if pause:
-            table.add(f"{page}: 99 % of the answers took at most", column("p99", 1e3), "ms", at_most=True,
-                      goal=5 if page == "/stats" else None, note=f"{answers[0]['bytes'] / 1024:.0f} KiB")
+            table.add(
+                f"{page}: 99 % of the answers took at most",
+                column("p99", 1e3),
+                "ms",
+                at_most=True,
+                goal=5 if page == "/stats" else None,
+                note=f"{answers[0]['bytes'] / 1024:.0f} KiB",
+            )
             table.add("  half of them at most", column("p50", 1e3), "ms")
         else:
             table.add(f"{page}: answers a second, without a pause", column("count", 1 / seconds), "")
     budget = stats["sampler"]["budget"]
     table.add(f"CPU while nobody asks, {RESTING} s", [100 * share], "%", goal=100 * budget + 1, at_most=True)
-    table.print(f"preforkd with {count} workers and {size_text(size)} in 4 KiB pages; {CLIENTS} clients, each "
-                f"{1 / PAUSE:g} times a second, {rounds} rounds", "")
+    table.print(
+        f"preforkd with {count} workers and {size_text(size)} in 4 KiB pages; {CLIENTS} clients, each "
+        f"{1 / PAUSE:g} times a second, {rounds} rounds",
+        "",
+    )
 
 
 def exact(stats, count):

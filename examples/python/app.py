@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nearest neighbours of a word over HTTP, from one matrix that all workers share.
 
-    preforkd -w 4 -d emb=data/emb.npy -d words=data/words.npy -l :8000 -- python app.py
-    python app.py --port 8000               the same app alone; --copy reads the data into private memory
+preforkd -w 4 -d emb=data/emb.npy -d words=data/words.npy -l :8000 -- python app.py
+python app.py --port 8000               the same app alone; --copy reads the data into private memory
 
-    curl 'http://127.0.0.1:8000/neighbours?word=king&k=5'
+curl 'http://127.0.0.1:8000/neighbours?word=king&k=5'
 """
 
 import os

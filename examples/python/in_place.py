@@ -7,80 +7,36 @@
 
     mv new.npy emb.npy                      a moment later all workers answer with version 2, as the same processes
 
-Python 3.9 and numpy. The protocol is `take`, with the standard library alone; docs/in-place.md explains it.
+`pip install preforkd numpy`. It runs without preforkd too: python in_place.py, in a folder with emb.npy.
+docs/in-place.md has the rules; in_place_asgi.py is the same for an event loop.
 """
 
 import json
 import os
 import signal
-import socket
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import numpy as np
-
-
-def take(names, load, put):
-    """From now on this process takes new versions of the datasets `names` (["*"]: all) itself.
-
-    load(fd, entry) maps one version and checks it; whatever it raises refuses the offer, and the old version stays.
-    put({name: what load returned}) then makes the new ones current. Both run on a thread of their own.
-    """
-    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        notify.connect("\0" + os.environ["NOTIFY_SOCKET"][1:])
-        socket.send_fds(notify, [b"X_PREFORKD_TAKES=" + " ".join(names).encode()], [theirs.fileno()])
-
-    def serve():
-        while True:
-            packet, fds, _, _ = socket.recv_fds(mine, 65536, 253, socket.MSG_CMSG_CLOEXEC)
-            if not packet:  # preforkd has closed it
-                return
-            offer = json.loads(packet)
-            entries = [offer["data"][name] for name in offer["fds"]]
-            answer = {"offer": offer["offer"], "taken": True}
-            try:
-                put({name: load(fd, entry) for name, fd, entry in zip(offer["fds"], fds, entries)})
-                for fd, entry in zip(fds, entries):
-                    os.dup2(fd, entry["fd"])  # the number stays, and lets go of the old version
-            except Exception as e:
-                answer = {"offer": offer["offer"], "taken": False, "error": repr(e)}
-            for fd in fds:
-                os.close(fd)
-            mine.send(json.dumps(answer).encode())
-
-    threading.Thread(target=serve, daemon=True).start()
+import preforkd
 
 
-class Current:
-    """What the service works with. A request reads `data` once and keeps to it: versions never mix in one answer.
-
-    An old version is freed with its last user: an array that is kept anywhere (a cache, a global) keeps all of it.
-    """
-
-    def __init__(self):
-        self.data = {}
-        entry = json.loads(os.environ["PREFORKD_DATA"])["emb"]
-        self.put({"emb": self.load(entry["fd"], entry)})
-
-    def load(self, fd, entry):
-        array = np.load(f"/proc/self/fd/{fd}", mmap_mode="r")
-        if array.ndim != 2:
-            raise ValueError(f"version {entry['version']} has {array.ndim} dimensions, not 2")
-        return array, entry["version"]
-
-    def put(self, new):
-        self.data = {**self.data, **new}  # one assignment: no request sees some old and some new ones
+def check(new):
+    """Called with each new version before it is current. What it raises refuses it: the old one stays."""
+    if new.array().ndim != 2:
+        raise ValueError(f"version {new.version} has {new.array().ndim} dimensions, not 2")
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        array, version = self.current.data["emb"]
+        # Once for each request: it keeps to this version, and the version lives as long as the request. An array in a
+        # global would keep its version for ever.
+        emb = preforkd.data("emb", default="emb.npy")
         try:
-            row = array[int(self.path[1:])].tolist()
+            row = emb.array()[int(self.path[1:])].tolist()
         except (ValueError, IndexError):
-            return self.send_error(404)
-        body = json.dumps({"pid": os.getpid(), "version": version, "row": row}).encode() + b"\n"
+            self.send_error(404)
+            return
+        body = json.dumps({"pid": os.getpid(), "version": emb.version, "row": row}).encode() + b"\n"
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -92,15 +48,16 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main():
-    current = Handler.current = Current()
-    take(["emb"], current.load, current.put)
+    preforkd.on_new_version("emb", check)
 
-    server = HTTPServer(("", 0), Handler, bind_and_activate=False)
+    server = ThreadingHTTPServer(("", 0), Handler, bind_and_activate=False)
+    server.daemon_threads = False  # server_close waits for the requests in hand
     server.socket.close()
-    server.socket = socket.socket(fileno=3)  # systemd's convention: listening sockets from descriptor 3 on
+    server.socket = preforkd.socket(default="127.0.0.1:8000")
     server.socket.setblocking(False)  # a sibling may win the race to accept: then go back to waiting
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     server.serve_forever(poll_interval=0.1)
+    server.server_close()
 
 
 if __name__ == "__main__":

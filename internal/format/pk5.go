@@ -18,7 +18,7 @@ package format
 // Each entry begins at a multiple of 64, not before the end of the one before it; what lies between is padding. Flag
 // bit 0 says that the buffer was read-only when it was pickled; the other bits must be 0.
 //
-// examples/python/pk5.py writes and reads it. preforkd never unpickles: only these numbers are looked at.
+// clients/python/src/preforkd/pk5.py writes and reads it. preforkd never unpickles: only these numbers are looked at.
 
 import (
 	"bufio"

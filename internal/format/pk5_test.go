@@ -93,13 +93,14 @@ func TestDamagedPk5IsRefused(t *testing.T) {
 	}
 }
 
-// examples/python/pk5.py is the example for clients: what it writes is accepted, and its arrays are views of the content.
+// clients/python is what writes and reads it: what it writes is accepted, and its arrays are views of the content.
 func TestPk5HoldsWhatPythonPickled(t *testing.T) {
 	python := python(t, "numpy")
 	path := filepath.Join(t.TempDir(), "a.pk5")
 	run(t, python, "-c", `
-import sys; sys.dont_write_bytecode = True; sys.path.insert(0, "../../examples/python")
-import mmap, numpy as np, pk5
+import sys; sys.dont_write_bytecode = True; sys.path.insert(0, "../../clients/python/src")
+import mmap, numpy as np
+from preforkd import pk5
 want = {"a": np.arange(1000.0).reshape(10, 100), "b": np.arange(7, dtype="i2"), "n": "text"}
 want["f"] = np.asfortranarray(np.ones((3, 2)))
 with open(sys.argv[1], "wb") as f:

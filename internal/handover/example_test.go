@@ -3,7 +3,8 @@
 
 package handover
 
-// The example as a real worker, with this test in the place of preforkd; and the same protocol in the docs.
+// A service that speaks the protocol by itself as a real worker, with this test in the place of preforkd; and the same protocol
+// in the docs.
 
 import (
 	"bytes"
@@ -28,7 +29,7 @@ import (
 	"github.com/preforkd/preforkd/internal/ready"
 )
 
-const example = "../../examples/python/in_place.py"
+const example = "../../test/testdata/in_place.py"
 
 // findPython is the Python of the virtual environment with test/requirements.txt.
 func findPython(t *testing.T) string {

@@ -152,8 +152,17 @@ func (p *place) bindFirst() (int, error) {
 // socket makes a socket that may be bound at the place.
 func (p *place) socket() (int, error) {
 	fd, err := unix.Socket(p.family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil || p.family != unix.AF_INET6 {
-		return fd, err
+	if err != nil {
+		return -1, err
+	}
+	// Accepted sockets inherit it. uvicorn takes what --fd names for a unix socket and leaves Nagle's algorithm on: each
+	// answer on a kept connection then waits 40 ms for the client's delayed ACK.
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	if p.family != unix.AF_INET6 {
+		return fd, nil
 	}
 	only := 1
 	if p.both {

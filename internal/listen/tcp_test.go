@@ -52,6 +52,36 @@ func TestAPortIsBoundAtOnceAndListensLater(t *testing.T) {
 	}
 }
 
+// uvicorn, for one, does not switch Nagle's algorithm off on a socket that it is handed.
+func TestAcceptedConnectionsDoNotWaitForMore(t *testing.T) {
+	for _, o := range []Options{{}, slots(2)} {
+		set := openWith(t, o, nil, "127.0.0.1:0", ":0")
+		listenAll(t, set)
+		for i, s := range set.Sockets {
+			if err := dial(t, s); err != nil {
+				t.Fatal(err)
+			}
+			var conn int
+			err := error(unix.EAGAIN)
+			for end := time.Now().Add(patience); err == unix.EAGAIN && time.Now().Before(end); { //nolint:errorlint // a bare errno
+				for slot := 0; slot < max(1, o.Slots) && err != nil; slot++ {
+					fd := set.FDs(slot)[i]
+					_ = unix.SetNonblock(fd, true)
+					conn, _, err = unix.Accept4(fd, unix.SOCK_CLOEXEC)
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			on, err := unix.GetsockoptInt(conn, unix.IPPROTO_TCP, unix.TCP_NODELAY)
+			unix.Close(conn)
+			if on == 0 || err != nil {
+				t.Errorf("%s, %v: TCP_NODELAY of an accepted connection: %d %v", s.Address, o.Accept, on, err)
+			}
+		}
+	}
+}
+
 func hasIPv6() bool {
 	l, err := net.Listen("tcp6", "[::1]:0")
 	if err == nil {

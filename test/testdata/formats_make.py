@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.feather as feather
 import pyarrow.ipc as ipc
+from preforkd import pk5
 from safetensors.numpy import save_file
 
-import pk5
 from digest import of_array, of_table
 
 folder, size = sys.argv[1], int(sys.argv[2]) << 20
@@ -45,11 +45,13 @@ save_file(tensors, "model.safetensors", metadata={"format": "np"})
 arrays("model.safetensors", **tensors)
 
 words = pa.array([f"word {i % 97}" for i in range(1024)])
-table = pa.table({
-    "id": np.arange(size // 32, dtype="<i8"),
-    "score": np.arange(size // 32, dtype="<f8") / 3,
-    "word": pa.chunked_array([words] * (size // 32 // 1024)).combine_chunks(),
-})
+table = pa.table(
+    {
+        "id": np.arange(size // 32, dtype="<i8"),
+        "score": np.arange(size // 32, dtype="<f8") / 3,
+        "word": pa.chunked_array([words] * (size // 32 // 1024)).combine_chunks(),
+    }
+)
 truth["table"] = of_table(table)
 
 

@@ -3,6 +3,7 @@
 Worker 0 reads as docs/worker-contract.md says: without a copy. Worker 1 uses the calls of these libraries that copy.
 """
 
+import contextlib
 import gc
 import json
 import mmap
@@ -20,13 +21,18 @@ import safetensors
 from digest import of_array, of_table
 from notify import say
 
+with contextlib.suppress(ImportError):
+    import pandas  # noqa: F401  (pyarrow imports it while it reads, where it is installed: 31 MiB that are not the data's)
+
 SAFETENSORS = {"F32": "<f4", "I64": "<i8", "BOOL": "|b1"}
 
 
 def members(path, entry):
     """npz and safetensors, by the manifest."""
     return {
-        name: numpy.memmap(path, SAFETENSORS.get(m["dtype"], m["dtype"]), "r", m["offset"], tuple(m["shape"]), m["order"])
+        name: numpy.memmap(
+            path, SAFETENSORS.get(m["dtype"], m["dtype"]), "r", m["offset"], tuple(m["shape"]), m["order"]
+        )
         for name, m in entry["members"].items()
     }
 

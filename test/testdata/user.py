@@ -18,12 +18,19 @@ def digest(f):
 
 
 with open(f"out/{os.environ['PREFORKD_WORKER_ID']}.json", "w") as f:
-    json.dump({
-        "uid": os.getresuid(), "gid": os.getresgid(), "groups": os.getgroups(), "path": path,
-        "by_path": digest(open(path, "rb")), "by_descriptor": digest(open(fd, "rb", closefd=False)),
-        "by_mapping": hashlib.sha256(data).hexdigest(),
-        "env": {name: os.environ.get(name) for name in ("HOME", "USER", "LOGNAME", "PREFORKD_DATA_BLOB_SIZE")},
-        "told": json.loads(os.environ["PREFORKD_DATA"])["blob"],
-    }, f)
+    json.dump(
+        {
+            "uid": os.getresuid(),
+            "gid": os.getresgid(),
+            "groups": os.getgroups(),
+            "path": path,
+            "by_path": digest(open(path, "rb")),
+            "by_descriptor": digest(open(fd, "rb", closefd=False)),
+            "by_mapping": hashlib.sha256(data).hexdigest(),
+            "env": {name: os.environ.get(name) for name in ("HOME", "USER", "LOGNAME", "PREFORKD_DATA_BLOB_SIZE")},
+            "told": json.loads(os.environ["PREFORKD_DATA"])["blob"],
+        },
+        f,
+    )
 say("READY=1")
 signal.pause()

@@ -1,7 +1,7 @@
 """A server that reads a random row of the array emb for each request and answers with: its pid, how many answers it has given,
 the version it was told of, the row, and what stands there. Alone, or gunicorn's versions:wsgi.
 
-TAKES names the workers that take new versions themselves, by the protocol of examples/python/in_place.py. Files in the working
+TAKES names the workers that take new versions themselves, by the protocol of in_place.py. Files in the working
 directory change what a worker does: while there is "hold" it does not start; with "refuse" it takes no new version; with
 "die-STEP-N" worker N removes that file and dies at that STEP of taking one.
 """
@@ -10,8 +10,6 @@ import os
 import random
 import socket
 import time
-
-import numpy as np
 
 import in_place
 import stdlib
@@ -52,6 +50,7 @@ class Emb(in_place.Current):
 
 def hooked(f, before=None, after=None):
     """f, with a step of taking a new version before or after it: what the example's `take` calls."""
+
     def call(*args, **named):
         if before:
             reached(before)
@@ -59,11 +58,12 @@ def hooked(f, before=None, after=None):
         if after:
             reached(after)
         return result
+
     return call
 
 
 # One packet has been answered when the next one is waited for.
-socket.recv_fds = hooked(socket.recv_fds, before="answered", after="received")
+socket.socket.recvmsg = hooked(socket.socket.recvmsg, before="answered", after="received")
 os.dup2 = hooked(os.dup2, after="moved")
 
 while os.path.exists("hold"):

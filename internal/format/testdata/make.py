@@ -23,8 +23,8 @@ import pyarrow.ipc as ipc
 import pyarrow.parquet as parquet
 from safetensors.numpy import save_file
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../examples/python"))
-import pk5  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../clients/python/src"))
+from preforkd import pk5  # noqa: E402
 
 os.chdir(os.path.dirname(os.path.abspath(__file__)))
 

@@ -1,0 +1,157 @@
+# Copyright 2026 The preforkd authors
+# SPDX-License-Identifier: Apache-2.0
+"""python -m preforkd pack|inspect|doctor: makes data that workers can share, and says what they can.
+
+Exit code 0: done; 1: cannot, or a problem was found; 2: wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any
+
+from . import __version__
+from ._contract import Error
+
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except (Error, OSError, ImportError) as e:
+        text = str(e) if str(e).startswith("cannot") else f"cannot {args.verb}: {e}"
+        print(text, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m preforkd", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"preforkd (Python) {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="pack|inspect|doctor")
+
+    pack = verbs.add_parser(
+        "pack",
+        help="write an object to a file that workers can share",
+        description="Writes an object to OUT, whose name ends in .pk5 (any Python object) or .arrow (a DataFrame or a "
+        "table), and reports what each worker will have private all the same.",
+    )
+    pack.add_argument(
+        "input",
+        metavar="IN",
+        help="a .pkl, .pickle or .joblib that you wrote yourself (it is unpickled, which runs what it says); a .csv, "
+        ".parquet, .feather, .npy or .npz; or MODULE:NAME, an object or a function that makes one (from the current "
+        "directory too)",
+    )
+    pack.add_argument("out", metavar="OUT")
+    pack.add_argument(
+        "--convert", action="store_true", help="share dates, strings of DataFrames and strided arrays too"
+    )
+    pack.add_argument("--name", metavar="KEY", help="of a dict or an npz: pack only what it holds under KEY")
+    pack.set_defaults(run=_pack)
+
+    inspect = verbs.add_parser("inspect", help="say what of a file workers would share (nothing is unpickled)")
+    inspect.add_argument("files", metavar="FILE", nargs="+")
+    inspect.set_defaults(run=_inspect)
+
+    doctor = verbs.add_parser(
+        "doctor", help="say what this kernel, container and user allow, and in a worker check its data"
+    )
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _pack(args: argparse.Namespace) -> int:
+    from ._pack import pack
+
+    obj = _take(args.input)
+    if args.name is not None:
+        try:
+            obj = obj[args.name]
+        except (KeyError, TypeError, IndexError) as e:
+            keys = ", ".join(map(str, list(obj)[:20])) if hasattr(obj, "keys") else f"it is a {type(obj).__name__}"
+            raise Error(f"cannot find {args.name!r} in {args.input}: {keys}") from e
+    report = pack(obj, args.out, convert=args.convert)
+    print(report)
+    return 1 if report.problem else 0
+
+
+def _take(source: str) -> Any:
+    """The object that IN names."""
+    kind = os.path.splitext(source)[1].lower()
+    if kind in (".pkl", ".pickle"):
+        import pickle
+
+        with open(source, "rb") as file:
+            return pickle.load(file)
+    if kind == ".joblib":
+        return _library("joblib").load(source)
+    if kind == ".npy":
+        return _library("numpy").load(source, mmap_mode="r").view(_library("numpy").ndarray)
+    if kind == ".npz":
+        with _library("numpy").load(source) as arrays:
+            return dict(arrays)
+    if kind in (".csv", ".parquet", ".feather"):
+        try:
+            pandas = importlib.import_module("pandas")
+        except ImportError:
+            return _table(source, kind)
+        return getattr(pandas, f"read_{kind[1:]}")(source)
+    module, colon, name = source.partition(":")
+    if not colon or os.path.exists(source):
+        raise Error(f"cannot tell what {source!r} is: it must end in .pkl, .csv, .parquet, .npy …, or be MODULE:NAME")
+    sys.path.insert(0, os.getcwd())
+    obj: Any = importlib.import_module(module)
+    for part in name.split("."):
+        if not hasattr(obj, part):
+            raise Error(f"cannot find {name!r} in module {module!r}")
+        obj = getattr(obj, part)
+    return obj() if isinstance(obj, _FUNCTIONS) else obj  # models are often callable too
+
+
+def _table(source: str, kind: str) -> Any:
+    """A table by pyarrow alone."""
+    _library("pyarrow")
+    if kind == ".csv":
+        return importlib.import_module("pyarrow.csv").read_csv(source)
+    if kind == ".parquet":
+        return importlib.import_module("pyarrow.parquet").read_table(source)
+    return importlib.import_module("pyarrow.feather").read_table(source)
+
+
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as e:
+        raise Error(f"cannot import {name}: {sys.executable} -m pip install {name}") from e
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    from ._inspect import inspect
+
+    code = 0
+    for path in args.files:
+        try:
+            print(inspect(path))
+        except (Error, OSError) as e:
+            print(f"{path}: {e}")
+            code = 1
+    return code
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from ._doctor import doctor
+
+    findings = doctor()
+    print("\n".join(str(finding) for finding in findings))
+    return 1 if any(finding.state == "problem" for finding in findings) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

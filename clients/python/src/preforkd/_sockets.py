@@ -1,0 +1,107 @@
+# Copyright 2026 The preforkd authors
+# SPDX-License-Identifier: Apache-2.0
+"""The listening sockets that preforkd (or systemd) handed to this process, by name."""
+
+from __future__ import annotations
+
+import os
+
+from ._contract import Error, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket as sockets
+
+_FIRST = 3  # SD_LISTEN_FDS_START
+
+
+class _Bound:
+    """The per-process cache: the sockets that were bound outside preforkd."""
+
+    sockets: dict[tuple[str, str], sockets.socket] = {}  # noqa: RUF012
+
+
+def socket(name: str = "http", default: str | None = None) -> sockets.socket:
+    """The listening socket of this name; outside preforkd one at `default`, like "127.0.0.1:8000" or "unix:/path".
+
+    Each call gives a new object over a descriptor of its own: closing it leaves the listener to the others. Whether it
+    blocks is one flag for all workers (see docs/worker-contract.md); this function does not touch it.
+    """
+    import socket as sockets
+
+    names = _names()
+    if name in names:
+        fd = _FIRST + names.index(name)
+        if not _listens(fd):
+            raise Error(
+                f"cannot use listener {name!r}: descriptor {fd} of process {os.getpid()} is not it. "
+                f"What a worker spawns does not inherit it: pass it on (subprocess: pass_fds=({fd},)), or fork"
+            )
+        return sockets.socket(fileno=os.dup(fd))
+    if default is None:
+        there = f"preforkd gave this worker {', '.join(names)}" if names else "preforkd gave none"
+        raise NotFound(
+            f"cannot find listener {name!r}: {there}. Start by `preforkd -l {name}=:8000 …`, or give "
+            "default='127.0.0.1:8000'"
+        )
+    known = _Bound.sockets.get((name, default))
+    if known is None:
+        known = _Bound.sockets.setdefault((name, default), _bind(name, default))
+    return known.dup()
+
+
+def _names() -> list[str]:
+    """The names of the listeners, from descriptor 3 on, if they were meant for this process or a worker above it."""
+    try:
+        count = int(os.environ.get("LISTEN_FDS", ""))
+    except ValueError:
+        return []
+    mine = os.environ.get("LISTEN_PID") == str(os.getpid())
+    if not mine and "PREFORKD_WORKER_ID" not in os.environ:
+        return []
+    names = [name for name in os.environ.get("LISTEN_FDNAMES", "").split(":") if name][:count]
+    return names + ["unknown"] * (count - len(names))  # what sd_listen_fds_with_names(3) calls them
+
+
+def _listens(fd: int) -> bool:
+    """Whether the descriptor is the listener: in a child that was spawned its number may be any other file."""
+    import socket as sockets
+
+    try:
+        with sockets.socket(fileno=os.dup(fd)) as s:
+            if not s.getsockopt(sockets.SOL_SOCKET, sockets.SO_ACCEPTCONN):
+                return False
+        worker = os.environ.get("LISTEN_PID", "")
+        if worker == str(os.getpid()):
+            return True
+        here = os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return False
+    try:
+        return os.readlink(f"/proc/{worker}/fd/{fd}") == here
+    except OSError:
+        return True  # the worker has ended or may not be looked into: that it listens must do
+
+
+def _bind(name: str, address: str) -> sockets.socket:
+    """A new listening socket."""
+    import socket as sockets
+
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = sockets.AF_UNIX if address.startswith("unix:") else sockets.AF_INET6 if ":" in host else sockets.AF_INET
+    s = sockets.socket(family)
+    try:
+        if family == sockets.AF_UNIX:
+            s.bind(address[len("unix:") :])
+        else:
+            s.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+            s.bind((host, int(port)))
+        s.listen(1024)
+    except (OSError, ValueError, OverflowError) as e:
+        s.close()
+        raise Error(
+            f"cannot listen at {address!r}, the default of listener {name!r} ({e}): "
+            "give a free one, as '127.0.0.1:8000' or 'unix:/path'"
+        ) from e
+    return s

@@ -1,0 +1,101 @@
+# Copyright 2026 The preforkd authors
+# SPDX-License-Identifier: Apache-2.0
+"""inspect says what of a file would be shared, advises where nothing would, and never runs what is in a pickle."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+import preforkd
+from preforkd import Error
+from preforkd._inspect import estimate, inspect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+numpy = pytest.importorskip("numpy")
+
+
+def test_arrays_are_shared(tmp_path: Path) -> None:
+    numpy.save(tmp_path / "a.npy", numpy.zeros((10, 4), "f4"))
+    numpy.savez(tmp_path / "a.npz", x=numpy.zeros(10), y=numpy.ones((2, 3), "i2"))
+    text = inspect(str(tmp_path / "a.npy"))
+    assert "npy, 288 B" in text
+    assert "<f4 (10, 4), order C: shared" in text
+    text = inspect(str(tmp_path / "a.npz"))
+    assert "x: <f8 (10,), 80 B" in text
+    assert "y: <i2 (2, 3), 12 B" in text
+    assert "private per worker: nothing" in text
+
+
+def test_a_bundle_tells_what_stays_in_its_pickle(tmp_path: Path) -> None:
+    made = {"a": numpy.zeros(1_000_000), "ts": numpy.arange(500_000).astype("M8[s]"), "text": "x" * 50_000}
+    preforkd.pack(made, tmp_path / "x.pk5")
+    text = inspect(str(tmp_path / "x.pk5"))
+    assert "shared: 8.0 MB in 1 buffers" in text
+    assert "a piece of 4.0 MB in the pickle" in text
+    assert "private per worker: about 4.1 MB" in text
+    assert "needs to load: numpy" in text
+
+
+def test_a_pickle_is_never_unpickled(tmp_path: Path) -> None:
+    code = b"__import__('os')._exit(9)"
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x02cbuiltins\nexec\n(X" + struct.pack("<I", len(code)) + code + b"tR.")
+    text = inspect(str(tmp_path / "x.pkl"))
+    assert "pickle" in text
+    assert "pack FILE OUT.pk5" in text
+
+
+def test_an_estimate_is_near_what_python_takes() -> None:
+    strings = [f"word {i:08d}" for i in range(50_000)]
+    found = estimate(memoryview(pickle.dumps(strings, protocol=5)))
+    assert abs(found.private - 50_000 * (64 + 8)) < 50_000 * 20
+    many = estimate(memoryview(pickle.dumps(list(range(1000, 400_000)), protocol=5)))  # more opcodes than are read
+    assert abs(many.private - 400_000 * 40) < 400_000 * 20
+
+
+def test_what_cannot_be_shared_is_advised_about(tmp_path: Path) -> None:
+    for name, content, advice in (
+        ("a.csv", b"a,b\n1,2\n3,4\n", "pack FILE OUT.arrow"),
+        ("a.json", json.dumps({"a": [1, 2]}).encode(), "npy, npz"),
+        ("a.npy.gz", gzip.compress(b"x"), "preforkd unpacks it once"),
+        ("a.bz2", b"BZh91AY", "does not unpack bz2"),
+        ("a.sqlite", b"SQLite format 3\x00", "direct:FILE"),
+        ("a.h5", b"\x89HDF\r\n\x1a\n", "direct:FILE"),
+        ("a.parquet", b"PAR1....PAR1", "pack FILE OUT.arrow"),
+        ("a.bin", bytes(100), "workers share its bytes"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert advice in inspect(str(tmp_path / name)), name
+
+
+def test_arrow_tells_columns_and_compression(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    feather = pytest.importorskip("pyarrow.feather")
+    table = arrow.table({"a": numpy.arange(100_000), "b": ["text"] * 100_000})
+    feather.write_feather(table, str(tmp_path / "plain.arrow"), compression="uncompressed")
+    feather.write_feather(table, str(tmp_path / "packed.arrow"), compression="lz4")
+    text = inspect(str(tmp_path / "plain.arrow"))
+    assert "column a: int64" in text
+    assert "100,000 rows; private per worker: 0 B" in text
+    assert "compressed" in inspect(str(tmp_path / "packed.arrow"))
+    content = bytearray((tmp_path / "plain.arrow").read_bytes())
+    content[-200:-10] = bytes(190)
+    (tmp_path / "damaged.arrow").write_bytes(content)
+    with pytest.raises(Error, match="damaged arrow"):
+        inspect(str(tmp_path / "damaged.arrow"))
+
+
+def test_an_empty_and_a_damaged_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    with pytest.raises(Error, match="empty"):
+        inspect(str(tmp_path / "empty"))
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x05\x95" + bytes(100) + b".")
+    with pytest.raises(Error, match="cannot read damaged pickle"):
+        inspect(str(tmp_path / "x.pkl"))

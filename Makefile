@@ -18,8 +18,8 @@ ldflags := -s -w $(if $(VERSION),-X main.version=$(VERSION))
 VENV    := $(CURDIR)/.venv
 
 # Tests against real servers skip where a server is missing; PREFORKD_TEST_ALL=1 makes that a failure, so that nothing
-# is skipped in silence. Only Node, Chromium and promtool, which come from the system, may be impossible to install: see
-# hack/node.sh, hack/chromium.sh and hack/promtool.sh.
+# is skipped in silence. Only Node, Chromium, promtool and redis, which come from the system, may be impossible to install: see
+# hack/node.sh, hack/chromium.sh, hack/promtool.sh and hack/redis.sh.
 test_env = PREFORKD_TEST_ALL=$$(command -v node >/dev/null && echo 1) PREFORKD_TEST_VENV=$(VENV) \
 	PREFORKD_TEST_BIN=$(CURDIR)/bin/preforkd
 e2e_env = $(test_env) PREFORKD_TEST_CHROMIUM=$$(command -v chromium >/dev/null && echo 1) PREFORKD_E2E_LONG=$(LONG)
@@ -71,6 +71,7 @@ bench: build ## run the benchmarks that match BENCH (all)
 e2e: build $(VENV)/.test ## run the end-to-end suites in test/; LONG=1: loads of 60 s instead of 15 s
 	@hack/chromium.sh
 	@hack/promtool.sh $(VENV)/bin
+	@hack/redis.sh
 	cd test && $(e2e_env) $(GO) test -timeout 30m ./...
 
 dist: ## build the wheel and the sdist of the Python client into dist/

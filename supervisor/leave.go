@@ -8,6 +8,7 @@ package supervisor
 // stop (uvicorn 0.54: 21 to 47 resets in 15 to 50 stops under load with new connections; none this way).
 
 import (
+	"slices"
 	"time"
 
 	"github.com/preforkd/preforkd/internal/fleet"
@@ -16,8 +17,13 @@ import (
 	"github.com/preforkd/preforkd/internal/ready"
 )
 
-// settle is how long a worker has, once it takes no new connection, to read what it has accepted.
-const settle = 100 * time.Millisecond
+// settle is how long a worker has, once it takes no new connection, to accept and read what has come. Then it is looked, each
+// lookEvery, whether it has read what was waiting: a loop that is busy with a request, or a machine that is, comes to it
+// later. That may take a quarter of the time that the worker has to stop.
+const (
+	settle    = 100 * time.Millisecond
+	lookEvery = 50 * time.Millisecond
+)
 
 // quietTimeout is how long quieting a worker may take; it needs milliseconds.
 const quietTimeout = time.Second
@@ -83,8 +89,33 @@ func (l *loop) quieted(w *worker, err error) {
 		l.sendStop(w)
 	default:
 		w.leaving.timer.Stop()
-		w.leaving.timer = time.AfterFunc(settle, func() { l.post(func(l *loop) { l.sendStop(w) }) })
+		w.leaving.timer = time.AfterFunc(settle, func() { l.post(func(l *loop) { l.drain(w, nil, 0) }) })
 	}
+}
+
+// drain looks whether the worker has read what waited on its connections, as far as it is known from the looks before, and
+// asks it to stop when it has. What comes later on connections that are kept is not waited for: it would have no end.
+func (l *loop) drain(w *worker, before []uint64, looks int) {
+	if w.leaving == nil || l.workers[w.id] != w {
+		return
+	}
+	most := int(w.release.config.StopTimeout / 4 / lookEvery)
+	pid, inodes := w.process.PID, l.sockets.Inodes(w.id.Slot)
+	go func() {
+		unread, err := ready.Unread("/proc", host.Tree("/proc", pid), inodes)
+		if looks > 0 {
+			unread = slices.DeleteFunc(unread, func(inode uint64) bool { return !slices.Contains(before, inode) })
+		}
+		l.post(func(l *loop) {
+			switch {
+			case w.leaving == nil || l.workers[w.id] != w:
+			case err != nil || len(unread) == 0 || looks >= most:
+				l.sendStop(w)
+			default:
+				w.leaving.timer = time.AfterFunc(lookEvery, func() { l.post(func(l *loop) { l.drain(w, unread, looks+1) }) })
+			}
+		})
+	}()
 }
 
 // sendStop sends the stop signal to a worker that has not got it.

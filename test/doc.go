@@ -16,6 +16,10 @@
 //   - versions, watch, inplace, interrupted, faults, pages: new versions under load, taken in place, and what goes wrong meanwhile
 //   - dashboard: figures, reloads and crashes in a real browser; every state of a fleet, every window, the keyboard, axe
 //   - top: the screen on a real pseudo-terminal, its keys, sizes, colours and ends; what a report says of a real fleet
+//   - python_servers, python_celery, python_jobs: the examples, through start, reloads and new data under load; python_live,
+//     python_children: new versions in place, and every kind of child; python_wheel: the client in every Python of the machine
+//   - pages_python, python_messages, python_guide, python_way_in: what the documents for Python say is true; dataframe: pack
+//   - busy: workers that read late what they have accepted
 //   - limits: a dataset larger than the cgroup allows
 //   - systemd, pid1, user: sockets that were passed in, orphans, workers of another user
 //

@@ -27,9 +27,9 @@ const (
 	connected = 1<<1 | 1<<4 | 1<<5 | 1<<8 | 1<<9 | 1<<11 // ESTABLISHED, FIN_WAIT1 and 2, CLOSE_WAIT, LAST_ACK, CLOSING
 )
 
-// connections returns the inodes of the connections of the TCP listeners among inodes, of the network namespace that
+// connections returns the connections of the TCP listeners among inodes, of the network namespace that
 // preforkd is in. Those in the accept queue have none yet.
-func connections(inodes []uint64) (list []uint64, err error) {
+func connections(inodes []uint64) (list []connection, err error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func connections(inodes []uint64) (list []uint64, err error) {
 	defer unix.Close(fd)
 	for _, family := range [...]byte{unix.AF_INET, unix.AF_INET6} {
 		var ports []uint16
-		err := diag(fd, family, listening, 0, func(port uint16, inode uint64) {
+		err := diag(fd, family, listening, 0, func(port uint16, inode uint64, _ uint32) {
 			if slices.Contains(inodes, inode) && !slices.Contains(ports, port) {
 				ports = append(ports, port)
 			}
@@ -46,7 +46,9 @@ func connections(inodes []uint64) (list []uint64, err error) {
 			return nil, err
 		}
 		for _, port := range ports {
-			err := diag(fd, family, connected, port, func(_ uint16, inode uint64) { list = append(list, inode) })
+			err := diag(fd, family, connected, port, func(_ uint16, inode uint64, unread uint32) {
+				list = append(list, connection{inode, unread})
+			})
 			if err != nil {
 				return nil, err
 			}
@@ -55,9 +57,9 @@ func connections(inodes []uint64) (list []uint64, err error) {
 	return list, nil
 }
 
-// diag calls f with the local port and the inode of each TCP socket of family in one of states, bound to port unless
+// diag calls f with the local port, the inode and the unread bytes of each TCP socket of family in one of states, bound to port unless
 // that is 0.
-func diag(fd int, family byte, states uint32, port uint16, f func(port uint16, inode uint64)) error {
+func diag(fd int, family byte, states uint32, port uint16, f func(port uint16, inode uint64, unread uint32)) error {
 	order := binary.NativeEndian
 	m := make([]byte, unix.NLMSG_HDRLEN, 128)
 	order.PutUint16(m[4:], unix.SOCK_DIAG_BY_FAMILY)
@@ -103,7 +105,7 @@ func diag(fd int, family byte, states uint32, port uint16, f func(port uint16, i
 			case len(m.Data) < diagAnswer:
 				return errors.ErrUnsupported
 			}
-			f(binary.BigEndian.Uint16(m.Data[4:]), uint64(order.Uint32(m.Data[68:])))
+			f(binary.BigEndian.Uint16(m.Data[4:]), uint64(order.Uint32(m.Data[68:])), order.Uint32(m.Data[56:]))
 		}
 	}
 }

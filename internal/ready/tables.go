@@ -43,18 +43,18 @@ func (l *looker) acceptedByList(dir string) bool {
 	return false
 }
 
-// hasOneOf tells whether one of inodes was a socket of the process before that list was made, or is one now: a connection
+// hasOneOf tells whether one of list was a socket of the process before that list was made, or is one now: a connection
 // that lives for a millisecond may have been too late for the first, or for the list.
-func (l *looker) hasOneOf(inodes []uint64, dir string) bool {
-	if len(inodes) == 0 {
+func (l *looker) hasOneOf(list []connection, dir string) bool {
+	if len(list) == 0 {
 		return false
 	}
-	one := func(inode uint64) bool { return holds(l.sockets, inode) }
-	if slices.ContainsFunc(inodes, one) {
+	one := func(c connection) bool { return holds(l.sockets, c.inode) }
+	if slices.ContainsFunc(list, one) {
 		return true
 	}
 	_, err := l.descriptors(dir + "/fd")
-	return err == nil && slices.ContainsFunc(inodes, one)
+	return err == nil && slices.ContainsFunc(list, one)
 }
 
 // acceptedIn looks through one table, whose lines are in no order that helps.

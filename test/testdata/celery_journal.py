@@ -23,7 +23,11 @@ if "BROKER_FOLDER" in os.environ:
     app.conf.broker_transport_options = dict.fromkeys(("data_folder_in", "data_folder_out", "control_folder"), folder)
     app.conf.worker_enable_remote_control = False
 elif "VISIBILITY" in os.environ:
-    app.conf.broker_transport_options = {"visibility_timeout": float(os.environ["VISIBILITY"])}
+    app.conf.broker_transport_options = {
+        "visibility_timeout": float(os.environ["VISIBILITY"]),
+        "unacked_restore_interval": 1,  # look for such tasks every second, not every 100 seconds
+        "unacked_restore_throttle": 1,
+    }
 
 
 def note(what, task_id, *more):

@@ -20,5 +20,7 @@ def wsgi(environ, start_response):
 
 async def asgi(scope, receive, send):
     if scope["type"] == "http":
+        if scope["path"] == "/busy":
+            time.sleep(0.3)  # in the event loop, which does nothing else meanwhile
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
         await send({"type": "http.response.body", "body": body})

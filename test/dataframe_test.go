@@ -158,9 +158,9 @@ func loadFrames(t *testing.T, python string, env, data []string) (c framed) {
 		return f.until("workers that have "+to, func(s *supervisor.Snapshot) bool { return len(withText(s, to)) == 4 })
 	}
 	snap := f.until("workers that have imported", func(s *supervisor.Snapshot) bool { return len(withText(s, "imported")) == 4 })
-	c.empty, c.share = pss(t, snap), -notOfFiles(t, snap)
+	c.empty, c.share = pss(t, snap), -notOfFiles(t, mainPIDs(snap))
 	snap = step("imported", "loaded")
-	c.share += notOfFiles(t, snap)
+	c.share += notOfFiles(t, mainPIDs(snap))
 	snap = f.until("Σ PSS in /stats as the kernel has it, within 1 %", func(s *supervisor.Snapshot) bool {
 		c.pss = pss(t, s)
 		off := value(s.Memory.PSS) - float64(c.pss)
@@ -189,10 +189,10 @@ func loadFrames(t *testing.T, python string, env, data []string) (c framed) {
 	return c
 }
 
-// notOfFiles is Σ PSS of what is in no file: private memory and segments.
-func notOfFiles(t *testing.T, snap *supervisor.Snapshot) (sum int64) {
+// notOfFiles is Σ PSS of what is in no file: private memory and segments. Nobody else who maps the same libraries changes it.
+func notOfFiles(t *testing.T, pids []int) (sum int64) {
 	t.Helper()
-	for _, pid := range mainPIDs(snap) {
+	for _, pid := range pids {
 		rollup := fmt.Sprintf("/proc/%d/smaps_rollup", pid)
 		sum += kilobytes(t, rollup, "Pss_Anon") + kilobytes(t, rollup, "Pss_Shmem")
 	}

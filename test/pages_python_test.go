@@ -20,10 +20,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/preforkd/preforkd/supervisor"
 )
@@ -57,7 +59,9 @@ type page struct {
 	path   string
 	text   string
 	dir    string
-	port   string // in the place of 8000
+	port   string            // in the place of 8000
+	own    *strings.Replacer // what all of the machine shares, port and segment, becomes this page's alone
+	back   *strings.Replacer
 	env    []string
 	server *fleet
 	ours   bool   // the server is a preforkd
@@ -82,7 +86,9 @@ func newPage(t *testing.T, path string) *page {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &page{t: t, path: path, text: string(text), dir: dir, port: port, env: []string{
+	const segment = "emb_example" // of docs/from-shared-memory.md, in /dev/shm
+	own, back := strings.NewReplacer("8000", port, segment, segment+"_"+port), strings.NewReplacer(segment+"_"+port, segment, port, "8000")
+	return &page{t: t, path: path, text: string(text), dir: dir, port: port, own: own, back: back, env: []string{
 		"PATH=" + bin + ":" + filepath.Dir(venv(t, "python")) + ":" + os.Getenv("PATH"),
 		"PYTHONPATH=" + client + ":" + dir, "PREFORKD_OPT_RUN_DIR=" + filepath.Join(dir, "run"), "HOME=" + dir,
 		"PYTHONDONTWRITEBYTECODE=1", "OPENBLAS_NUM_THREADS=1", "PREFORKD_E2E=" + dir, // fleet's mark: nothing of a page is left
@@ -140,8 +146,8 @@ func (p *page) run() {
 	p.end()
 }
 
-// here is a block's text with the port that is free here.
-func (p *page) here(text string) string { return strings.ReplaceAll(text, "8000", p.port) }
+// here is a block's text with the names that are free here.
+func (p *page) here(text string) string { return p.own.Replace(text) }
 
 // execute runs a block by a program that reads it from its standard input.
 func (p *page) execute(line, program, text string) {
@@ -151,6 +157,11 @@ func (p *page) execute(line, program, text string) {
 	cmd := exec.CommandContext(ctx, program, "-")
 	if program == "bash" {
 		cmd.Args = []string{program, "-s"}
+		for _, name := range []string{"curl", "pgrep"} { // which a small image of Debian has not
+			if strings.Contains(text, name+" ") {
+				tool(p.t, name)
+			}
+		}
 	}
 	cmd.Path = tool(p.t, "bash")
 	if program == "python" {
@@ -160,7 +171,7 @@ func (p *page) execute(line, program, text string) {
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
-	p.output = strings.ReplaceAll(out.String(), p.port, "8000")
+	p.output = p.back.Replace(out.String())
 	p.t.Logf("%s:%s:\n%s%s", filepath.Base(p.path), line, p.output, errs.String())
 	if err != nil {
 		p.t.Fatalf("%s:%s: %v\n%s", p.path, line, err, errs.String())
@@ -178,12 +189,17 @@ func (p *page) serve(text string) {
 	}
 	p.server = start(p.t, spec{dir: p.dir, env: p.env, through: []string{"bash", "-c", script}})
 	if p.ours {
+		// A page that prints figures of /stats is not about what was measured of a worker before the others were there.
+		var since time.Time
+		printed := strings.Contains(p.text, `"pss"`)
 		p.server.until("every worker ready and measured", func(s *supervisor.Snapshot) bool {
-			exact := len(s.Workers) > 0
-			for _, w := range s.Workers {
-				exact = exact && w.Status == supervisor.StatusReady && w.Sample.Exact
+			if len(s.Workers) == 0 || len(ready(s)) < len(s.Workers) {
+				return false
 			}
-			return exact
+			if printed && since.IsZero() {
+				since = time.Now()
+			}
+			return !slices.ContainsFunc(s.Workers, func(w supervisor.Worker) bool { return !w.Sample.Exact || w.Sample.At.Before(since) })
 		})
 		return
 	}

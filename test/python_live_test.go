@@ -45,7 +45,8 @@ func TestPythonWorkersTakeTwentyVersionsUnderLoad(t *testing.T) {
 		if text := f.must("reload", "emb"); text != fmt.Sprintf("no worker replaced, 4 took the new data in place; emb is now version %d", version) {
 			t.Errorf("reload said %q", text)
 		}
-		if version == 3 { // everybody has done it once
+		if version == 3 { // everybody has done it once, and no request under way has an old version any more
+			f.serves(n, version)
 			first = f.untilExact(n)
 			for _, pid := range mainPIDs(first) {
 				held = append(held, holdings(t, pid))

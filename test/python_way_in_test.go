@@ -151,7 +151,7 @@ func wayInEnv(t *testing.T) []string {
 	}
 }
 
-// unshared runs the service as it was. It returns its answers, and Σ PSS of its processes.
+// unshared runs the service as it was. It returns its answers, and Σ PSS of its processes without files.
 func unshared(t *testing.T, dir, command string) (told []string, held int64) {
 	t.Helper()
 	address, mark := freeAddress(t), "PREFORKD_E2E=before "+dir
@@ -182,10 +182,7 @@ func unshared(t *testing.T, dir, command string) (told []string, held int64) {
 	if told, err = answers(address); err != nil {
 		t.Fatal(err)
 	}
-	for _, pid := range marked(t, mark) {
-		held += kilobytes(t, fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss")
-	}
-	return told, held
+	return told, notOfFiles(t, marked(t, mark))
 }
 
 // shared starts the service as the page says.
@@ -238,8 +235,8 @@ func TestTheReadmeTellsTheFirstOfTheseWays(t *testing.T) {
 	}
 }
 
-// savesThreeOfFour asks until every worker has read all of the data. Before, Σ PSS was held; a worker may hold a little more of
-// its own now.
+// savesThreeOfFour asks until every worker has read all of the data. Before, Σ PSS without files was held; a worker may hold a
+// little more of its own now.
 func (f *fleet) savesThreeOfFour(held, more int64, want []string) {
 	f.t.Helper()
 	address := f.untilReady(4).Listen[0].Address
@@ -252,13 +249,10 @@ func (f *fleet) savesThreeOfFour(held, more int64, want []string) {
 	if text, _, _ := f.verb("status"); !strings.Contains(text, "Sharing: saved 28") { // MiB
 		f.t.Errorf("status says\n%s", text)
 	}
-	now := int64(0)
-	for _, pid := range marked(f.t, f.mark) {
-		now += kilobytes(f.t, fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss")
-	}
-	f.t.Logf("Σ PSS %d MiB before, %d MiB now; preforkd says %d MiB saved", held/mib, now/mib, *snap.Memory.Saved/mib)
+	now := notOfFiles(f.t, marked(f.t, f.mark))
+	f.t.Logf("Σ PSS without files: %d MiB before, %d MiB now; preforkd says %d MiB saved", held/mib, now/mib, *snap.Memory.Saved/mib)
 	if less := held - now; less < 3*searchBytes-4*more {
-		f.t.Errorf("Σ PSS is %d MiB less, want three copies of %d MiB, but for %d MiB in each worker", less/mib, searchBytes/mib, more/mib)
+		f.t.Errorf("Σ PSS without files is %d MiB less, want three copies of %d MiB, but for %d MiB in each worker", less/mib, searchBytes/mib, more/mib)
 	}
 	for _, w := range snap.Workers {
 		if w.Data[0].COW == nil || *w.Data[0].COW != 0 {

@@ -88,17 +88,18 @@ func TestTheWheelWorksInAnEmptyEnvironmentOfEveryPython(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			dir := place(t)
 			bin := filepath.Join(dir, "venv", "bin", "python")
+			environment, pip := []string{python, "-m", "venv", filepath.Join(dir, "venv")}, []string{bin, "-m", "pip"}
+			if exec.Command(python, "-c", "from ensurepip import version").Run() != nil { // Debian's without python3-venv
+				environment, pip = append(environment, "--without-pip"), []string{venv(t, "python"), "-m", "pip", "--python", bin}
+			}
 			for _, words := range [][]string{
-				{python, "-m", "venv", filepath.Join(dir, "venv")},
-				{bin, "-m", "pip", "install", "--quiet", "--no-index", "--disable-pip-version-check", built},
+				environment,
+				append(pip, "install", "--quiet", "--no-index", "--disable-pip-version-check", built),
 				{bin, "-c", "import preforkd, sys; assert not {'numpy', 'torch'} & set(sys.modules); print(preforkd.__version__)"},
 			} {
 				cmd := exec.Command(words[0], words[1:]...)
 				cmd.Dir = dir
 				if out, err := cmd.CombinedOutput(); err != nil {
-					if strings.Contains(string(out), "ensurepip") {
-						missing(t, "a "+python+" with ensurepip")
-					}
 					t.Fatalf("%q: %v\n%s", words, err, out)
 				}
 			}

@@ -72,6 +72,8 @@ class Segments:
         fd = fields.pop("fd", None)
         fd = self.memfd(content, name) if fd is None else fd
         told = {"fd": fd, "path": f"/proc/{os.getpid()}/fd/{fd}", "size": len(content), "version": 1, "sha256": None}
+        if not fields.get("direct"):
+            told["ino"] = os.fstat(fd).st_ino
         return {**told, "format": "raw", "offset": 0, **fields}
 
     def give(self, content: bytes, name: str = "emb", **fields: Any) -> dict[str, Any]:

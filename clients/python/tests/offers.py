@@ -51,8 +51,9 @@ class Preforkd:
         self.channel: socket.socket | None = None
 
     def entry(self, name: str, version: int, size: int = SIZE) -> dict[str, Any]:
-        path = f"/proc/{os.getpid()}/fd/{self.numbers[name]}"
-        return {"fd": self.numbers[name], "path": path, "size": size, "version": version, "format": "raw", "offset": 0}
+        number = self.numbers[name]
+        told = {"fd": number, "path": f"/proc/{os.getpid()}/fd/{number}", "size": size, "ino": os.fstat(number).st_ino}
+        return {**told, "version": version, "format": "raw", "offset": 0}
 
     def registered(self) -> list[str]:
         """The names of the next registration, whose socket takes the place of the one before it, as with preforkd."""
@@ -86,7 +87,7 @@ class Preforkd:
         data = {name: self.entry(name, version) for name in names}
         for name, fd in zip(names, sent):
             data[name]["path"] = f"/gone/{name}.v{version}" if fds is None else f"/proc/{os.getpid()}/fd/{fd}"
-            data[name].update(more or {})
+            data[name].update({"ino": os.fstat(fd).st_ino, **(more or {})})
         offer = {"offer": self.offers, "data": data, "fds": names, "later": "what we do not know"}
         socket.send_fds(self.channel, [json.dumps(offer).encode()], sent)
         if fds is None:

@@ -81,7 +81,10 @@ def test_npy_under_preforkd_and_outside(segments: Segments, tmp_path: Path, name
     segments.give(content, **fields(want, content))
     file = tmp_path / "emb.npy"
     file.write_bytes(content)
-    for found in (preforkd.array("emb", mode=mode), preforkd.array("other", mode=mode, default=file)):
+    arrays = [preforkd.array("emb", mode=mode)]
+    segments.monkeypatch.delenv("PREFORKD_DATA")
+    arrays.append(preforkd.array("other", mode=mode, default=file))
+    for found in arrays:
         assert (found.dtype, found.shape) == (want.dtype, want.shape)
         assert np.array_equal(found, want) or name == "dates"
         assert found.tobytes() == want.tobytes()
@@ -100,10 +103,15 @@ def test_a_request_is_a_look_into_a_dict(segments: Segments) -> None:
     assert len(maps("memfd:emb")) == 1
 
 
-def test_the_read_only_array_says_so_and_cannot_be_made_writable(segments: Segments) -> None:
-    want = SHAPES["matrix"]
+@pytest.mark.parametrize("shape", ["matrix", "large"])  # large: mapped at an address of our choice
+def test_the_read_only_array_says_so_and_cannot_be_made_writable(segments: Segments, shape: str) -> None:
+    want = SHAPES[shape]
     content = npy(want)
     segments.give(content, **fields(want, content))
+    raw = preforkd.data("emb").buffer()
+    for view in (np.frombuffer(raw, "u1"), preforkd.array("emb").reshape(-1), preforkd.array("emb").view("u1")):
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            view.flags.writeable = True
     array = preforkd.array("emb")
     with pytest.raises(ValueError, match="read-only"):
         array[0] = 1

@@ -96,3 +96,36 @@ def test_usage(tmp_path: Path) -> None:
     assert "usage" in run(tmp_path, "pack", "x.pkl", code=2)
     assert "unpickled" in " ".join(run(tmp_path, "pack", "--help").split())
     assert preforkd.__version__ in run(tmp_path, "--version")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["pack", "model.pkl", "x.pk5"], "put it into a module"),
+        (["pack", "text.pkl", "x.pk5"], "cannot read text.pkl: UnpicklingError"),
+        (["pack", "empty.pkl", "x.pk5"], "cannot read empty.pkl: EOFError"),
+        (["pack", "shop:bad", "x.pk5"], "cannot read shop:bad: ValueError: sold out"),
+        (["pack", "shop:lock", "x.pk5"], "cannot write x.pk5: TypeError"),
+        (["pack", "shop:good", "nowhere/x.pk5"], "cannot write nowhere/x.pk5: there is no directory nowhere"),
+        (["inspect", "text.pkl"], "damaged pickle"),
+        (["inspect", "fifo"], "no regular file"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(tmp_path: Path, words: list[str], told: str) -> None:
+    (tmp_path / "model.pkl").write_bytes(b"\x80\x04\x8c\x08__main__\x8c\x05Model\x93.")
+    (tmp_path / "text.pkl").write_text("hello")
+    (tmp_path / "empty.pkl").write_bytes(b"")
+    (tmp_path / "shop.py").write_text(
+        "import threading\ngood, lock = [1], threading.Lock()\ndef bad(): raise ValueError('sold out')\n"
+    )
+    os.mkfifo(tmp_path / "fifo")
+    text = run(tmp_path, *words, code=1)
+    assert told in text
+    assert text.count("\n") == 1
+    assert "cannot " in text
+    assert not (tmp_path / "x.pk5").exists()
+
+
+def test_the_advice_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    assert "python -m preforkd pack t.csv OUT.arrow" in run(tmp_path, "inspect", "t.csv")

@@ -46,20 +46,25 @@ def test_other_files_are_not_trusted(segments: Segments, tmp_path: Path) -> None
         assert not _contract.trusted(number, entry)
 
 
-def test_another_version_of_the_same_size_is_not_trusted_once_the_inode_is_known(segments: Segments) -> None:
-    entry = _contract.parse("emb", segments.give(CONTENT, path="/nowhere"))
-    assert preforkd.buffer("emb") == CONTENT
-    known = _contract.entries()["emb"]
-    assert known.ino == os.fstat(entry.fd).st_ino
+def test_another_version_of_the_same_size_is_not_trusted(segments: Segments) -> None:
+    told = segments.entry(CONTENT)
     newer = segments.memfd(OTHER)
-    assert _contract.trusted(newer, entry), "the variables alone cannot tell them apart"
-    assert not _contract.trusted(newer, known)
+    assert not _contract.trusted(newer, _contract.parse("emb", told))
+    told.pop("ino")
+    assert _contract.trusted(newer, _contract.parse("emb", told)), "only the inode tells them apart"
+    assert not _contract.trusted(segments.memfd(OTHER, "other"), _contract.parse("emb", told))
+
+
+def test_reading_changes_no_variable(segments: Segments) -> None:
+    segments.give(CONTENT)
+    before = dict(os.environ)
+    assert preforkd.buffer("emb") == CONTENT
+    assert dict(os.environ) == before
 
 
 def test_spawned_processes_know_the_inode(segments: Segments) -> None:
     number = segments.give(CONTENT, path="/nowhere")["fd"]
     code = "import preforkd; print(bytes(preforkd.buffer('emb')[:3]))"
-    preforkd.buffer("emb")
     assert run(code, pass_fds=(number,)) == "b'aaa'"
     os.dup2(segments.memfd(OTHER), number)  # the next version, by somebody who tells nobody
     wrong = "import preforkd\ntry: preforkd.buffer('emb')\nexcept preforkd.Error as e: print(e)"
@@ -68,7 +73,7 @@ def test_spawned_processes_know_the_inode(segments: Segments) -> None:
 
 def test_the_path_is_believed_before_the_number(segments: Segments) -> None:
     right = segments.memfd(CONTENT)
-    segments.give(OTHER, path=f"/proc/self/fd/{right}")  # the number is another version
+    segments.give(OTHER, path=f"/proc/self/fd/{right}", ino=os.fstat(right).st_ino)  # the number is another version
     assert preforkd.buffer("emb") == CONTENT
     assert preforkd.path("emb") == f"/proc/self/fd/{right}"
 

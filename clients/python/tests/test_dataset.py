@@ -189,6 +189,7 @@ def test_a_directory_has_a_path_and_no_buffer(segments: Segments, tmp_path: Path
     with pytest.raises(preforkd.Error, match="^cannot map dataset 'tree': .* is a directory"):
         preforkd.buffer("tree")
     os.close(folder)
+    segments.monkeypatch.delenv("PREFORKD_DATA")
     assert preforkd.path("other", default=tmp_path) == str(tmp_path)
 
 
@@ -202,3 +203,43 @@ def test_a_direct_file_is_as_large_as_it_is_now(segments: Segments, tmp_path: Pa
     assert preforkd.data("db").size == 7
     assert preforkd.buffer("db") == b"1234567"
     os.close(fd)
+
+
+def test_a_name_that_preforkd_does_not_know_is_noticed_once(segments: Segments, tmp_path: Path) -> None:
+    segments.give(BIG, "users")
+    segments.give(BIG, "models")
+    file = tmp_path / "emb.bin"
+    file.write_bytes(b"mine")
+    text = rf"^preforkd gave this worker users, models, but no dataset 'enb': {file}, its default, is read by this"
+    with pytest.warns(UserWarning, match=text) as noticed:
+        assert preforkd.buffer("enb", default=file) == b"mine"
+    assert noticed[0].filename == __file__
+    for get in (preforkd.buffer, preforkd.load, preforkd.path, preforkd.data):
+        get("enb", default=file)  # warnings are errors in these tests
+    for get in (preforkd.load, preforkd.path, preforkd.data):
+        _dataset._process.defaults.clear()
+        with pytest.warns(UserWarning, match=text) as noticed:
+            get("enb", default=file)
+        assert noticed[0].filename == __file__
+
+
+def test_without_preforkd_a_default_is_nothing_to_notice(tmp_path: Path) -> None:
+    (tmp_path / "emb.bin").write_bytes(b"mine")
+    assert preforkd.buffer("enb", default=tmp_path / "emb.bin") == b"mine"
+
+
+def test_a_signal_handler_that_raises_leaves_no_descriptor(segments: Segments, monkeypatch: pytest.MonkeyPatch) -> None:
+    segments.give(BIG)
+    _contract.entries()
+    descriptors = len(os.listdir("/proc/self/fd"))
+
+    def interrupt(*_: object, **__: object) -> bool:
+        raise KeyboardInterrupt
+
+    for module, name in ((_contract, "trusted"), (_dataset, "Dataset"), (_dataset, "_new")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                preforkd.data("emb")
+        assert len(os.listdir("/proc/self/fd")) == descriptors, name
+    assert preforkd.buffer("emb") == BIG

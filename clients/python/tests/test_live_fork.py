@@ -43,7 +43,7 @@ def child():
     sockets = sum(link.startswith("socket:") for link in links)
     files = sum(link.startswith("/memfd:emb") for link in links)  # the contract's, and that of the package
     p = _live._process
-    clean = p.socket is None and p.names == set() and not p.steady.locked()
+    clean = p.socket is None and p.names == set() and not p.steady._is_owned()
     if len(seen) == 1 and clean and (sockets, files) == (0, 2):
         os._exit(0)
     print(seen, sockets, files, clean, file=sys.stderr, flush=True)
@@ -147,3 +147,37 @@ def test_a_callback_may_fork_children_that_use_what_it_was_given(server: Prefork
     assert server.offer(["emb"], 2) == {"taken": True}
     assert server.offer(["emb"], 3) == {"taken": True}
     assert process.communicate("", timeout=PATIENCE)[0].split() == ["2", "3"]
+
+
+NESTED = """
+import os, signal
+import preforkd
+
+def handler(*_):
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+signal.signal(signal.SIGUSR1, handler)
+def interrupted():
+    if os.getpid() == main and not seen:
+        seen.append(1)
+        signal.raise_signal(signal.SIGUSR1)
+main, seen = os.getpid(), []
+os.register_at_fork(before=interrupted)  # the last one that runs before the fork: what the package holds is held
+preforkd.on_new_version("emb")
+if os.fork() == 0:
+    os._exit(0)
+print(os.WEXITSTATUS(os.wait()[1]), len(seen), flush=True)
+"""
+
+
+def test_a_signal_handler_may_fork_in_the_middle_of_a_fork(server: Preforkd) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", NESTED], env={**os.environ, "PYTHONPATH": SOURCE},
+        stdout=subprocess.PIPE, pass_fds=list(server.numbers.values()), text=True,
+    )  # fmt: skip
+    try:
+        assert process.communicate(timeout=15)[0].split() == ["0", "1"]
+    finally:
+        process.kill()
+        process.wait()

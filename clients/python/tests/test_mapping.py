@@ -98,3 +98,41 @@ import preforkd
 view = preforkd.buffer("emb")
 """
     assert run(code, pass_fds=(number,)) == str(ord("d"))
+
+
+INTERRUPTED = """
+import os, sys
+import preforkd
+from preforkd import _mapping
+fd = int(sys.stdin.readline())
+size = os.fstat(fd).st_size
+def left():
+    return [line for line in open("/proc/self/maps") if "memfd:aligned" in line]
+at = interrupted = 0
+done = False
+while not done:
+    at += 1
+    lines = 0
+    def trace(frame, event, arg):
+        global lines
+        if frame.f_code.co_name == "_aligned":
+            if event == "line":
+                lines += 1
+                if lines == at:
+                    raise KeyboardInterrupt
+            return trace
+    sys.settrace(trace)
+    try:
+        _mapping._aligned(fd, size, False)
+        done = True
+    except KeyboardInterrupt:
+        interrupted += 1
+    sys.settrace(None)
+    assert not left(), (at, left())
+print(interrupted > 10)
+"""
+
+
+def test_what_a_signal_handler_raises_leaves_no_mapping(segments: Segments) -> None:
+    fd = segments.memfd(BIG, "aligned")
+    assert run(INTERRUPTED, pass_fds=(fd,), input=f"{fd}\n") == "True"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -96,3 +97,20 @@ def test_outside_and_when_preforkd_is_gone(monkeypatch: pytest.MonkeyPatch) -> N
         assert [preforkd.ready(), preforkd.status("x"), preforkd.heartbeat()] == [False, False, False]
         preforkd.requests()
     assert preforkd.requests(0) == 5
+
+
+def test_a_text_that_is_no_unicode_is_told_all_the_same(heard: socket.socket) -> None:
+    assert preforkd.status("file \udce9.npy") is True
+    assert heard.recv(4096) == b"STATUS=file ?.npy"
+
+
+def test_requests_are_counted_when_there_is_no_descriptor_left(heard: socket.socket) -> None:
+    preforkd.requests(0)
+    heard.recv(4096)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        total = preforkd.requests()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert heard.recv(4096) == b"X_PREFORKD_REQUESTS=%d" % total, "it is told a moment later"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import preforkd
+from preforkd import _sockets
 
 from .conftest import run
 
@@ -129,9 +130,18 @@ except preforkd.Error as e:
         assert text.startswith("cannot use listener 'admin': descriptor 4 of process"), text
 
 
+def ipv6() -> bool:
+    """Whether this machine has the address: containers often have not."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
 def test_outside_preforkd_the_default_is_bound(tmp_path: Path) -> None:
     for default in ("127.0.0.1:0", "[::1]:0", ":0", f"unix:{tmp_path / 's'}"):
-        if "::1" in default and not socket.has_ipv6:
+        if "::1" in default and not ipv6():
             continue
         with preforkd.socket("web", default=default) as s, preforkd.socket("web", default=default) as same:
             assert s.getsockname() == same.getsockname()
@@ -162,3 +172,40 @@ def test_names_may_be_missing(listeners: list[socket.socket], monkeypatch: pytes
     monkeypatch.setenv("LISTEN_FDS", "many")
     with pytest.raises(preforkd.NotFound, match="gave none"):
         preforkd.socket()
+
+
+def test_a_number_that_is_no_socket_costs_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/null") as null:
+        monkeypatch.setattr(_sockets, "_FIRST", null.fileno())
+        monkeypatch.setenv("LISTEN_FDS", "1")
+        monkeypatch.setenv("LISTEN_FDNAMES", "http")
+        monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            with pytest.raises(preforkd.Error, match="^cannot use listener 'http'"):
+                preforkd.socket("http")
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_threads_that_ask_at_once_bind_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, other = _sockets._bind, threading.Event()
+    bound: list[str] = []
+
+    def slow(name: str, address: str) -> socket.socket:
+        bound.append(name)
+        if len(bound) > 1:
+            other.set()
+        other.wait(0.5)
+        return real(name, address)
+
+    monkeypatch.setattr(_sockets, "_bind", slow)
+    found: list[socket.socket] = []
+    threads = [threading.Thread(target=lambda: found.append(preforkd.socket(default="127.0.0.1:0"))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert bound == ["http"]
+    assert len({s.getsockname() for s in found}) == 1
+    for s in found:
+        s.close()

@@ -70,16 +70,38 @@ def _parser() -> argparse.ArgumentParser:
 def _pack(args: argparse.Namespace) -> int:
     from ._pack import pack
 
-    obj = _take(args.input)
+    obj = _taken(args.input)
     if args.name is not None:
         try:
             obj = obj[args.name]
         except (KeyError, TypeError, IndexError) as e:
             keys = ", ".join(map(str, list(obj)[:20])) if hasattr(obj, "keys") else f"it is a {type(obj).__name__}"
             raise Error(f"cannot find {args.name!r} in {args.input}: {keys}") from e
-    report = pack(obj, args.out, convert=args.convert)
+    try:
+        report = pack(obj, args.out, convert=args.convert)
+    except (Error, OSError):
+        raise
+    except Exception as e:  # whatever an object's own methods raise
+        raise Error(f"cannot write {args.out}: {_why(e)}") from e
     print(report)
     return 1 if report.problem else 0
+
+
+def _taken(source: str) -> Any:
+    """The object that IN names, or an Error, whatever its reader or maker raises."""
+    try:
+        return _take(source)
+    except (Error, OSError):
+        raise
+    except Exception as e:
+        hint = ""
+        if isinstance(e, AttributeError) and "__main__" in str(e):
+            hint = "; its class was defined in the program that wrote it: put it into a module, and write it again"
+        raise Error(f"cannot read {source}: {_why(e)}{hint}") from e
+
+
+def _why(e: Exception) -> str:
+    return f"{type(e).__name__}: {str(e)[:300]}"
 
 
 def _take(source: str) -> Any:

@@ -76,12 +76,20 @@ def make_array(dataset: Dataset, member: str | None, mode: str, dtype: Any, shap
     import numpy as np
 
     part = _part(dataset, member, dtype, shape)
+    found: numpy.ndarray[Any, Any]
     if part is not None and part.offset < 0:  # packed within an npz, outside preforkd
-        with np.load(dataset.path, allow_pickle=False) as file:
-            found: numpy.ndarray[Any, Any] = file[member]
+        from ._headers import File
+
+        # Not by its path, which may be another file by now.
+        with np.load(File(dataset.buffer()), allow_pickle=False) as file:
+            found = file[member]
         found.flags.writeable = mode == "c"
         return found
-    content = dataset.buffer() if mode == "r" else dataset._private()
+    content: Any = dataset.buffer() if mode == "r" else dataset._private()
+    if len(content):
+        # numpy.ndarray would take what is behind a memoryview, a writable object, for its base: then flags.writeable
+        # could be set, and a write be a crash.
+        content = np.frombuffer(content, np.uint8)
     if part is None:
         found = _raw(np, dataset, content, dtype, shape)
     else:
@@ -89,8 +97,8 @@ def make_array(dataset: Dataset, member: str | None, mode: str, dtype: Any, shap
             found = np.ndarray(
                 part.shape, _numpy_dtype(np, dataset, member, part, dtype), content, part.offset, order=_order(part)
             )
-        except (TypeError, ValueError) as e:
-            raise Error(f"cannot make an array of {_named(dataset, member)}: {e}; is the file damaged?") from e
+        except (TypeError, ValueError, ArithmeticError, LookupError) as e:
+            raise _damaged(dataset, member, e, "an array") from e
     if mode == "r" and dtype is None and shape is None:
         dataset._kept[(member,)] = found
         found = found.view()
@@ -99,6 +107,10 @@ def make_array(dataset: Dataset, member: str | None, mode: str, dtype: Any, shap
 
 def _order(part: Member) -> Any:
     return "F" if part.order == "F" else "C"
+
+
+def _damaged(dataset: Dataset, member: str | None, why: object, what: str) -> Error:
+    return Error(f"cannot make {what} of {_named(dataset, member)}: {str(why)[:200]}; is the file damaged?")
 
 
 def _named(dataset: Dataset, member: str | None) -> str:
@@ -133,7 +145,7 @@ def _part(dataset: Dataset, member: str | None, dtype: Any, shape: Any) -> Membe
     return part
 
 
-def _raw(np: Any, dataset: Dataset, content: memoryview, dtype: Any, shape: Any) -> numpy.ndarray[Any, Any]:
+def _raw(np: Any, dataset: Dataset, content: Any, dtype: Any, shape: Any) -> numpy.ndarray[Any, Any]:
     """The bytes as items of this type."""
     try:
         kind = np.dtype(dtype)
@@ -154,17 +166,17 @@ def _numpy_dtype(np: Any, dataset: Dataset, member: str | None, part: Member, dt
         if name is not None:
             return np.dtype(name)
         width = part.size // max(1, _count(part.shape))
-        if dtype is not None and np.dtype(dtype).itemsize == width:
+        if dtype is not None and np.dtype(dtype).itemsize == width and not np.dtype(dtype).hasobject:
             return np.dtype(dtype)
         raise Error(
             f"cannot make a numpy array of {_named(dataset, member)}: numpy has no {part.dtype}; use tensor(), or "
             f"dtype='uint{8 * max(1, width)}' for the bits"
         )
-    if part.dtype.startswith(("[", "(", "{")):
-        from ast import literal_eval
+    from ._headers import item_size, literal
 
-        return np.lib.format.descr_to_dtype(literal_eval(part.dtype))
-    return np.dtype(part.dtype)
+    descr = literal(part.dtype) if part.dtype.startswith(("[", "(")) else part.dtype
+    item_size(descr)  # refuses Python objects: numpy would take the bytes for addresses
+    return np.lib.format.descr_to_dtype(descr)
 
 
 def _count(shape: tuple[int, ...]) -> int:
@@ -186,7 +198,10 @@ def make_tensor(dataset: Dataset, member: str | None, dtype: Any, shape: Any) ->
                 f"cannot make a tensor of dataset {dataset.name!r}: {dataset.size:,} bytes are no items of {dtype}"
             )
         flat = torch.frombuffer(dataset._private(), dtype=dtype)
-        return flat if shape is None else flat.reshape(shape)
+        try:
+            return flat if shape is None else flat.reshape(shape)
+        except (RuntimeError, TypeError) as e:
+            raise Error(f"cannot make a tensor of shape {shape} of dataset {dataset.name!r}: {e}") from e
     if part is None or part.offset < 0:
         return torch.from_numpy(make_array(dataset, member, "c", dtype, shape))
     if dataset.format == "safetensors":
@@ -200,8 +215,14 @@ def make_tensor(dataset: Dataset, member: str | None, dtype: Any, shape: Any) ->
             f"use torch.from_numpy(array({dataset.name!r}).astype(…)), which is a private copy"
         )
     count = _count(part.shape)
+    if count * torch.empty(0, dtype=kind).element_size() > max(0, dataset.size - part.offset):
+        # torch's own check multiplies in 64 bits, and would map what lies behind.
+        raise _damaged(dataset, member, f"shape {part.shape} at {part.offset:,} ends behind its end", "a tensor")
     if count == 0:
-        return torch.empty(part.shape, dtype=kind)
+        try:
+            return torch.empty(part.shape, dtype=kind)
+        except RuntimeError as e:
+            raise _damaged(dataset, member, e, "a tensor") from e
     flat = torch.frombuffer(dataset._private(), dtype=kind, count=count, offset=part.offset)
     if part.order == "F":
         return flat.reshape(part.shape[::-1]).permute(*reversed(range(len(part.shape))))

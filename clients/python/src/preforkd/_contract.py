@@ -3,16 +3,15 @@
 """What preforkd told this process (docs/worker-contract.md), and which descriptors may be believed.
 
 A descriptor's number means nothing by itself: in a process that a worker *spawned* it may be closed, or any other file.
-It is believed only if it is a sealed memfd of the dataset's name and size and, where that is known, its very inode: two
-versions of a dataset usually have the same size. preforkd does not tell the inode; the first process of a worker that
-uses this package adds it to PREFORKD_DATA, from where those that it spawns have it.
+It is believed only if it is a sealed memfd of the dataset's size and of the inode that preforkd told (where none was
+told: of the dataset's name): two versions of a dataset usually have the same size.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 TYPE_CHECKING = False  # as type checkers know it; typing would be a third of the time that the import takes
 if TYPE_CHECKING:
@@ -63,30 +62,61 @@ class Entry:
     schema: list[dict[str, Any]] | None = None
     members_omitted: bool = False
     direct: bool = False
-    ino: int | None = None  # inode of the segment, added by this package; see above
+    ino: int | None = None  # inode of the segment, see above; None: direct, or not told
+
+
+# What the fields of an entry are; not listed: what a wrong type of does no harm.
+_NUMBERS = ("fd", "size", "version", "offset", "ino")
+_TEXTS = ("path", "sha256", "format", "dtype", "order")
+_NEEDED = ("fd", "path", "size", "version")
 
 
 def member(fields: Mapping[str, Any]) -> Member:
     """The member that these fields of PREFORKD_DATA describe."""
-    shape = tuple(int(n) for n in fields["shape"])
-    return Member(
-        str(fields["dtype"]), shape, str(fields.get("order", "C")), int(fields["offset"]), int(fields["size"])
-    )
+    order, offset, size = fields.get("order", "C"), _number(fields["offset"]), _number(fields["size"])
+    return Member(_text(fields["dtype"]), _shape(fields["shape"]), _text(order), offset, size)
 
 
 def parse(name: str, fields: Mapping[str, Any]) -> Entry:
     """The entry of PREFORKD_DATA, or of an offer, that `fields` is; fields that are not known are passed over."""
     try:
-        known = {key: fields[key] for key in Entry.__dataclass_fields__ if key in fields and key != "name"}
-        if known.get("shape") is not None:
-            known["shape"] = tuple(int(n) for n in known["shape"])
-        if known.get("members") is not None:
+        known = {
+            key: fields[key]
+            for key in Entry.__dataclass_fields__
+            if key in _NEEDED or (key != "name" and fields.get(key) is not None)
+        }
+        for key, value in known.items():
+            if key in _NUMBERS:
+                _number(value)
+            elif key in _TEXTS:
+                _text(value)
+        if "shape" in known:
+            known["shape"] = _shape(known["shape"])
+        if "members" in known:
             known["members"] = {key: member(value) for key, value in known["members"].items()}
         return Entry(name, **known)
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise Error(
             f"cannot understand what PREFORKD_DATA says of {name!r} ({e!r}): is it preforkd that wrote it?"
         ) from e
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"{value!r:.50} is no number of 63 bits")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(f"{value!r:.50} is no text")
+    return value
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{value!r:.50} is no shape")
+    return tuple(_number(n) for n in value)
 
 
 class _Told:
@@ -106,33 +136,12 @@ def entries() -> dict[str, Entry]:
     try:
         fields = json.loads(text or "{}")
         known = [parse(name, f) for name, f in fields.items()]
-    except (ValueError, AttributeError) as e:
+    except (ValueError, AttributeError, RecursionError) as e:
         raise Error(f"cannot read the variable {_VARIABLE} ({e}): unset it outside preforkd") from e
     known.sort(key=lambda entry: entry.fd)  # the order of --data; JSON's is that of the names
     found = {entry.name: entry for entry in known}
-    new = [replace(e, ino=ino) for e in known for ino in [_identify(e)] if ino is not None]
-    if new:
-        tell(new)
-        found.update((entry.name, entry) for entry in new)
-        text = os.environ.get(_VARIABLE)
     _Told.entries, _Told.text = found, text
     return found
-
-
-def _identify(entry: Entry) -> int | None:
-    """The inode of an entry that does not tell it; None where it does, or where the dataset cannot be reached.
-
-    The path decides, not the number: in a run dir it names the version.
-    """
-    if entry.ino is not None or entry.direct:
-        return None
-    try:
-        fd = open_version(entry)
-    except Error:
-        return None
-    ino = os.fstat(fd).st_ino
-    os.close(fd)
-    return ino
 
 
 def tell(new: Iterable[Entry]) -> None:
@@ -142,24 +151,20 @@ def tell(new: Iterable[Entry]) -> None:
     """
     import json
 
-    fields = json.loads(os.environ.get(_VARIABLE) or "{}")
-    newer = False
-    for entry in new:
-        old = fields.get(entry.name)
-        if old is None:
-            continue
-        if old.get("version") == entry.version:
-            old["ino"] = entry.ino
-            continue
-        newer = True
-        told = {key: value for key, value in asdict(entry).items() if key != "name" and value not in (None, False)}
+    there = entries()
+    newer = [entry for entry in new if entry.name in there]
+    if not newer:
+        return
+    fields = json.loads(os.environ[_VARIABLE])
+    for entry in newer:
+        told = {k: v for k, v in asdict(entry).items() if k != "name" and v is not None and v is not False}
         fields[entry.name] = {"sha256": None, **told}
         name = _VARIABLE + "_" + "".join(c.upper() if c.isascii() and c.isalnum() else "_" for c in entry.name)
         for key, value in ((name, entry.path), (name + "_SIZE", str(entry.size))):
             if os.environ.get(key, value) != value:
                 os.environ[key] = value
     text = json.dumps(fields, separators=(",", ":"))
-    if newer and len(text) > _LONG:  # each writing costs its length for good: C's environment frees nothing
+    if len(text) > _LONG:  # each writing costs its length for good: C's environment frees nothing
         for old in fields.values():
             if old.pop("members", None) or old.pop("schema", None):
                 old["members_omitted"] = True
@@ -202,10 +207,13 @@ def open_path(entry: Entry) -> int | None:
         fd = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-    if trusted(fd, entry):
-        return fd
-    os.close(fd)
-    return None
+    good = False
+    try:
+        good = trusted(fd, entry)
+        return fd if good else None
+    finally:
+        if not good:
+            os.close(fd)
 
 
 def open_version(entry: Entry) -> int:
@@ -232,20 +240,20 @@ def gone(entry: Entry) -> Error:
 
 def worker_id() -> int | None:
     """The slot of this worker, from 0; None outside preforkd."""
-    return _number("PREFORKD_WORKER_ID")
+    return _variable("PREFORKD_WORKER_ID")
 
 
 def workers() -> int | None:
     """How many slots there are; None outside preforkd."""
-    return _number("PREFORKD_WORKERS")
+    return _variable("PREFORKD_WORKERS")
 
 
 def incarnation() -> int | None:
     """How many processes this slot has had, from 1; None outside preforkd."""
-    return _number("PREFORKD_INCARNATION")
+    return _variable("PREFORKD_INCARNATION")
 
 
-def _number(name: str) -> int | None:
+def _variable(name: str) -> int | None:
     try:
         return int(os.environ[name])
     except (KeyError, ValueError):

@@ -13,7 +13,6 @@ import stat
 import weakref
 from _thread import RLock
 from dataclasses import dataclass, field
-from dataclasses import replace as changed
 
 from . import _contract, _mapping
 from ._contract import Entry, Error, Member, NotFound
@@ -56,7 +55,7 @@ class Dataset:
     direct: bool
     default: bool
     _kept: dict[Any, Any] = field(repr=False, default_factory=dict)  # the mappings and arrays that were made
-    _ino: int = field(repr=False, default=-1)
+    _ino: tuple[int, int] = field(repr=False, default=(-1, -1))  # device and inode
     _entry: Entry | None = field(repr=False, default=None)  # None: a default
 
     def buffer(self) -> memoryview:
@@ -112,7 +111,8 @@ class Dataset:
     def _map(self, *, private: bool) -> memoryview:
         if self.fd is None or not _is(self.fd, self._ino):
             raise Error(
-                f"cannot map dataset {self.name!r}: its descriptor {self.fd} was closed behind this package's back"
+                f"cannot map dataset {self.name!r}: its descriptor {self.fd} was closed behind this package's back: "
+                "ask for the data before all descriptors are closed, or after that for the first time"
             )
         if stat.S_ISDIR(os.fstat(self.fd).st_mode):
             raise Error(f"cannot map dataset {self.name!r}: {self.path} is a directory; open the files in it")
@@ -126,6 +126,10 @@ class Dataset:
             what = f"it has {there}" if there else f"{self.format} has no members"
             raise NotFound(f"cannot find member {member!r} of dataset {self.name!r}: {what}")
         return found
+
+
+# What a Dataset has just as the entry.
+_TOLD = ("name", "path", "version", "sha256", "format", "dtype", "shape", "order", "offset", "schema", "direct")
 
 
 class _Process:
@@ -152,23 +156,26 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_process.hold, after_in_parent=_process.release, after_in_child=_process.release)
 
 
-def _is(fd: int, ino: int) -> bool:
+def _is(fd: int, ino: tuple[int, int]) -> bool:
     try:
-        return os.fstat(fd).st_ino == ino
+        found = os.fstat(fd)
     except OSError:
         return False
+    return (found.st_dev, found.st_ino) == ino
 
 
-def _close(fd: int, ino: int) -> None:
+def _close(fd: int, ino: tuple[int, int]) -> None:
     """Close a Dataset's descriptor, unless somebody (a daemon's closerange) did and the number is another file now."""
     if _is(fd, ino):
         os.close(fd)
 
 
-def _finish(dataset: Dataset) -> None:
-    assert dataset.fd is not None  # noqa: S101
-    object.__setattr__(dataset, "_ino", os.fstat(dataset.fd).st_ino)
-    weakref.finalize(dataset, _close, dataset.fd, dataset._ino).atexit = False
+def _new(fd: int, found: os.stat_result, **fields: Any) -> Dataset:
+    """A Dataset that closes fd at its end."""
+    ino = (found.st_dev, found.st_ino)
+    dataset = Dataset(fd=fd, _ino=ino, **fields)
+    weakref.finalize(dataset, _close, fd, ino).atexit = False
+    return dataset
 
 
 def make(entry: Entry, fd: int) -> Dataset:
@@ -182,14 +189,16 @@ def make(entry: Entry, fd: int) -> Dataset:
 
 def _own(entry: Entry, fd: int) -> Dataset:
     """The same, with a descriptor that is the Dataset's from now on."""
-    size, found = entry.size, os.fstat(fd)
-    if entry.direct and stat.S_ISREG(found.st_mode):
-        size = found.st_size  # such a file may grow
-    dataset = Dataset(
-        entry.name, entry.path, fd, size, entry.version, entry.sha256, entry.format, entry.dtype, entry.shape,
-        entry.order, entry.offset, entry.members or {}, entry.schema, entry.direct, default=False, _entry=entry,
-    )  # fmt: skip
-    _finish(dataset)
+    dataset = None
+    try:
+        size, found = entry.size, os.fstat(fd)
+        if entry.direct and stat.S_ISREG(found.st_mode):
+            size = found.st_size  # such a file may grow
+        told = {name: getattr(entry, name) for name in _TOLD}
+        dataset = _new(fd, found, size=size, members=entry.members or {}, default=False, _entry=entry, **told)
+    finally:
+        if dataset is None:  # a signal handler has raised
+            os.close(fd)
     if entry.members_omitted and entry.format in ("npz", "safetensors"):
         _describe(dataset)
     return dataset
@@ -198,8 +207,10 @@ def _own(entry: Entry, fd: int) -> Dataset:
 def described(dataset: Dataset) -> Dataset:
     """The same. What preforkd does not tell of a file that workers open themselves is read from its content first."""
     if dataset.direct and "described" not in dataset._kept:
-        dataset._kept["described"] = True
-        _describe(dataset)
+        with _process.lock:
+            if "described" not in dataset._kept:
+                _describe(dataset)
+                dataset._kept["described"] = True
     return dataset
 
 
@@ -219,24 +230,33 @@ def _outside(name: str, default: Path) -> Dataset:
     """The file `default` in place of a dataset: the same mapping, the same functions."""
     path = os.path.abspath(os.fspath(default))
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as e:
-        raise Error(f"cannot open {path}, the default of dataset {name!r}: {e.strerror}") from e
-    size = os.fstat(fd).st_size
-    dataset = Dataset(name, path, fd, size, 1, None, "raw", None, None, "C", 0, {}, None, direct=False, default=True)
-    _finish(dataset)
-    if not os.path.isdir(path):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe's open waits for a writer, for ever
+    except (OSError, ValueError) as e:
+        raise Error(f"cannot open {path}, the default of dataset {name!r}: {getattr(e, 'strerror', e)}") from e
+    found = os.fstat(fd)
+    dataset = _new(
+        fd, found, name=name, path=path, size=found.st_size, version=1, sha256=None, format="raw", dtype=None,
+        shape=None, order="C", offset=0, members={}, schema=None, direct=False, default=True,
+    )  # fmt: skip
+    if stat.S_ISREG(found.st_mode):
         _describe(dataset)
+    elif not stat.S_ISDIR(found.st_mode):
+        raise Error(f"cannot use {path}, the default of dataset {name!r}: it is a pipe, a socket or a device")
     return dataset
 
 
 def current(name: str, default: Path | None = None) -> Dataset:
-    """The version of dataset `name` that is current in this process; outside preforkd the file `default`."""
+    """The version of dataset `name` that is current in this process; outside preforkd the file `default`.
+
+    A UserWarning where preforkd gave other datasets and the default is used: the name may be misspelt.
+    """
     dataset = _process.current.get(name)
     if dataset is not None:
         return dataset
+    first = False
     with _process.lock:
-        entry = _contract.entries().get(name)
+        there = _contract.entries()
+        entry = there.get(name)
         if entry is not None:
             dataset = _process.current.get(name)  # another thread may have been faster
             if dataset is None:
@@ -248,7 +268,24 @@ def current(name: str, default: Path | None = None) -> Dataset:
         dataset = _process.defaults.get(key)
         if dataset is None:
             dataset = _process.defaults[key] = _outside(name, default)
-        return dataset
+            first = bool(there)
+    if first:
+        _warn(
+            f"preforkd gave this worker {', '.join(there)}, but no dataset {name!r}: {dataset.path}, its default, is "
+            "read by this process for itself"
+        )
+    return dataset
+
+
+def _warn(text: str) -> None:
+    """A UserWarning for the line that called this package."""
+    import sys
+    import warnings
+
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, stacklevel=level)
 
 
 def _missing(name: str) -> NotFound:
@@ -263,10 +300,9 @@ def _missing(name: str) -> NotFound:
 
 def replace(new: Mapping[str, Dataset]) -> None:
     """Make these versions the current ones, all at once, also for processes that this one spawns from now on."""
-    told = [changed(d._entry, ino=None if d.direct else d._ino) for d in new.values() if d._entry is not None]
     with _process.lock:  # a thread that is just making an older version current has done so
+        _contract.tell(d._entry for d in new.values() if d._entry is not None)
         _process.current = {**_process.current, **new}
-        _contract.tell(told)
 
 
 def split(name: str, default: Path | None = None) -> tuple[Dataset, str | None]:
@@ -278,7 +314,7 @@ def split(name: str, default: Path | None = None) -> tuple[Dataset, str | None]:
 def mapped() -> dict[int, str]:
     """The inodes of the datasets that were mapped here, and their names."""
     there = [*_process.current.values(), *_process.defaults.values()]
-    return {d._ino: d.name for d in there if "shared" in d._kept or "private" in d._kept}
+    return {d._ino[1]: d.name for d in there if "shared" in d._kept or "private" in d._kept}
 
 
 @overload

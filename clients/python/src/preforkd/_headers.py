@@ -41,11 +41,11 @@ def npy(content: memoryview) -> Member:
     if offset > len(content):
         raise Error(f"cannot read truncated npy: it ends within its header, after {len(content)} bytes")
     try:
-        fields = _literal(bytes(content[start:offset]).decode("utf-8" if major == 3 else "latin-1"))
+        fields = literal(bytes(content[start:offset]).decode("utf-8" if major == 3 else "latin-1"))
         if set(fields) != {"descr", "fortran_order", "shape"} or type(fields["fortran_order"]) is not bool:
             raise ValueError("it must have descr, fortran_order and shape, and nothing else")
         descr, shape = fields["descr"], _shape(fields["shape"])
-        size = math.prod(shape) * _item_size(descr)
+        size = math.prod(shape) * item_size(descr)
     except (ValueError, TypeError, AttributeError) as e:
         raise Error(f"cannot read damaged npy: {str(e)[:200]}") from e
     if size > len(content) - offset:
@@ -58,7 +58,7 @@ def npy(content: memoryview) -> Member:
     return Member(descr if isinstance(descr, str) else repr(descr), shape, order, offset, size)
 
 
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
     """A Python literal. Deep nesting, at which Python's own parser may end the process, is refused before."""
     if max(text.count(c) for c in "([{") > 10_000:
         raise ValueError("too many brackets")
@@ -84,12 +84,12 @@ def _shape(value: Any) -> tuple[int, ...]:
     return tuple(value)
 
 
-def _item_size(descr: Any) -> int:
+def item_size(descr: Any) -> int:
     """Bytes of one element. Raises ValueError for what is no dtype, Error for Python objects."""
     if isinstance(descr, list):
         return sum(_field_size(f) for f in descr)
     if isinstance(descr, tuple) and len(descr) == 2:
-        return _item_size(descr[0]) * math.prod(_shape(_dims(descr[1])))
+        return item_size(descr[0]) * math.prod(_shape(_dims(descr[1])))
     match = _SCALAR.fullmatch(descr) if isinstance(descr, str) else None
     if match is None:
         raise ValueError("descr is not a dtype")
@@ -105,7 +105,7 @@ def _item_size(descr: Any) -> int:
 def _field_size(descr: Any) -> int:
     if not isinstance(descr, tuple) or len(descr) not in (2, 3):
         raise ValueError("a field must be (name, dtype) or (name, dtype, shape)")
-    return _item_size(descr[1]) * (math.prod(_shape(_dims(descr[2]))) if len(descr) == 3 else 1)
+    return item_size(descr[1]) * (math.prod(_shape(_dims(descr[2]))) if len(descr) == 3 else 1)
 
 
 def _dims(shape: Any) -> Any:
@@ -137,7 +137,7 @@ def npz(content: memoryview) -> dict[str, Member] | None:
                     return None
                 members[name] = _npz_member(content, info, start)
             return members
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError, EOFError) as e:
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, IndexError, RuntimeError, EOFError) as e:
         raise Error(f"cannot read a zip that is truncated or damaged: {str(e)[:200]}") from e
 
 

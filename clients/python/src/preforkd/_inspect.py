@@ -9,6 +9,7 @@ import math
 import mmap
 import os
 import pickletools
+import stat
 from itertools import islice
 from typing import NamedTuple
 
@@ -49,6 +50,11 @@ _ADVICE = {
     "raw": "workers share its bytes, if they map it; what they parse from it is private",
 }
 
+_NAMED = {
+    ".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
+    ".pkl": "pickle", ".pickle": "pickle",
+}  # fmt: skip
+
 
 class Estimate(NamedTuple):
     """What a pickle stream will build, from its opcodes."""
@@ -60,15 +66,22 @@ class Estimate(NamedTuple):
 
 def inspect(path: str) -> str:
     """Some lines about the file. Raises OSError, and Error where it is damaged or cannot be shared."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise Error("cannot inspect what is no regular file")
     with open(path, "rb") as file:
         length = os.fstat(file.fileno()).st_size
         if length == 0:
             raise Error("cannot share an empty file")
         content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     header = look(content)
-    lines = [f"{path}: {header.kind}, {size(length)}", *_about(content, header)]
-    if header.kind in _ADVICE:
-        lines.append(_ADVICE[header.kind])
+    kind = header.kind
+    if kind == "raw":  # text is told by its name
+        kind = _NAMED.get(os.path.splitext(path)[1].lower(), kind)
+        if kind == "pickle":
+            raise Error("cannot read damaged pickle: it does not begin or does not end like one")
+    lines = [f"{path}: {kind}, {size(length)}", *_about(content, header)]
+    if kind in _ADVICE:
+        lines.append(_ADVICE[kind].replace("FILE", path))
     return "\n  ".join(lines)
 
 
@@ -109,7 +122,7 @@ def _bundle(content: memoryview) -> list[str]:
 
 def _pickle(found: Estimate) -> list[str]:
     lines = [
-        f"private: a piece of {size(n)} in the pickle (dates, or an array that was not contiguous)"
+        f"private: a piece of {size(n)} in the pickle (an array: of dates, not contiguous, or in a plain pickle any)"
         for n in found.pieces
     ]
     lines = lines[:_LINES]

@@ -15,7 +15,6 @@ import logging
 import os
 import socket
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable
 
 from . import _contract, _dataset
@@ -42,9 +41,11 @@ class _Process:
     def begin(self) -> None:
         self.pid = os.getpid()
         self.turn = threading.Lock()  # an offer or a registration
-        self.steady = threading.Lock()  # held where a fork would give the child half of something
+        # Held where a fork would give the child half of something. A signal handler may fork in the middle of a fork.
+        self.steady = threading.RLock()
         self.callbacks: list[tuple[str, Callback]] = []
         self.names: set[str] = set()
+        self.known: dict[str, Entry] = {}  # as the variables told: the program may clear them
         self.socket: socket.socket | None = None  # of the newest registration
         self.serving: socket.socket | None = None  # the one that the thread is at
         self.received: list[int] = []  # descriptors of the offer in hand
@@ -68,6 +69,7 @@ class _Process:
         if self.thread is threading.current_thread():
             raise Error("cannot register from a callback: call on_new_version where the program starts")
         with self.turn:
+            self.known = {**_contract.entries(), **self.known}
             names, callbacks = self.names | {name}, self.callbacks
             if callback is not None:  # before the first offer, which may come at once
                 self.callbacks = [*callbacks, (name, callback)]
@@ -155,8 +157,7 @@ class _Process:
         except BaseException as e:  # SystemExit too: it would end this thread alone, without a word
             text = "cannot take the new data (%s): this worker is to be replaced"
             logging.getLogger("preforkd").warning(text, ", ".join(names), exc_info=True)
-            why = str(e) if isinstance(e, Error) else f"{type(e).__name__}: {e}"
-            return {"offer": number, "taken": False, "error": why[:_TEXT]}
+            return {"offer": number, "taken": False, "error": _why(e)[:_TEXT]}
         return {"offer": number, "taken": True}
 
     def take(self, names: list[str], data: dict[str, Any]) -> None:
@@ -166,14 +167,11 @@ class _Process:
             raise Error(
                 f"cannot take new data: {count}; this process has too many files open: raise its limit (ulimit -n)"
             )
-        old = _contract.entries()
         new: dict[str, Dataset] = {}
         moves: list[tuple[int, int]] = []
         for name, fd in zip(names, self.received):
             entry = _contract.parse(name, data[name])
-            if not entry.direct:
-                entry = replace(entry, ino=os.fstat(fd).st_ino)
-            before = old.get(name)
+            before = self.before(name)
             if before is not None and (before.version, before.ino) == (entry.version, entry.ino):
                 continue  # offered again, after another registration
             if not _contract.trusted(fd, entry):
@@ -184,10 +182,15 @@ class _Process:
                 moves.append((fd, before.fd))
         self.ask(new)
         with self.steady:
+            _dataset.replace(new)  # first: it may fail, where the program has spoilt its variables
             for fd, number in moves:
                 os.dup2(fd, number)
-            _dataset.replace(new)
             self.offered = {}
+
+    def before(self, name: str) -> Entry | None:
+        """The version that is to be replaced. No Dataset of it stays in a frame of the thread: see forked."""
+        held = _dataset._process.current.get(name)
+        return self.known.get(name) if held is None else held._entry
 
     def ask(self, new: dict[str, Dataset]) -> None:
         """Run the callbacks. When one raises, those before it are given the old versions again, the last one first."""
@@ -226,6 +229,14 @@ def on_new_version(name: str, callback: Callback | None = None) -> bool:
         text = ", ".join(known) or "none"
         raise NotFound(f'cannot take new versions of {name!r}: there is no such dataset. There are: {text}; "*" is all')
     return _process.register(name, callback)
+
+
+def _why(error: BaseException) -> str:
+    """One error in words. What its class does for that may fail, too."""
+    try:
+        return str(error) if isinstance(error, Error) else f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001
+        return type(error).__name__
 
 
 def _ours(entry: Entry) -> bool:

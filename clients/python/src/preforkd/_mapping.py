@@ -36,7 +36,7 @@ def map(fd: int, size: int, *, private: bool = False, what: str = "a file") -> m
             view = memoryview(_aligned(fd, size, private)).cast("B")
         else:
             view = memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_COPY if private else mmap.ACCESS_READ))
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, OverflowError) as e:
         hint = ": vm.overcommit_memory=2 counts a mode='c' mapping in full" if private else ""
         raise Error(f"cannot map {size:,} bytes of {what} ({e}){hint}") from e
     return view if private else view.toreadonly()
@@ -65,16 +65,18 @@ def _aligned(fd: int, size: int, private: bool) -> ctypes.Array[Any]:
     room = call(None, length + HUGE, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
     address = -(-room // HUGE) * HUGE
     protection = mmap.PROT_READ | (mmap.PROT_WRITE if private else 0)
+    array = end = None
     try:
         call(address, size, protection, (mmap.MAP_PRIVATE if private else mmap.MAP_SHARED) | _MAP_FIXED, fd)
-    except OSError:
-        libc.munmap(room, length + HUGE)
+        array = (ctypes.c_ubyte * size).from_address(address)
+        end = weakref.finalize(array, libc.munmap, address, length)
+        end.atexit = False  # daemon threads may still read then
+    except BaseException:  # also what a signal handler raises
+        if end is None:
+            libc.munmap(room, length + HUGE)
         raise
     if address > room:
         libc.munmap(room, address - room)
     if room + HUGE > address:
         libc.munmap(address + length, room + HUGE - address)
-    array = (ctypes.c_ubyte * size).from_address(address)
-    # Not at exit: daemon threads may still read then.
-    weakref.finalize(array, libc.munmap, address, length).atexit = False
     return array

@@ -63,7 +63,7 @@ def _tell() -> None:
     try:
         _Served.later = False
         _put(f"X_PREFORKD_REQUESTS={_Served.total}", 0)
-    except BlockingIOError:
+    except OSError:  # no room in its queue, or for one more descriptor here
         import threading
 
         timer = threading.Timer(_PAUSE, _tell_later)
@@ -101,7 +101,7 @@ def _put(text: str, patience: float) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         s.settimeout(patience)
         try:
-            s.sendto(text.encode(), "\0" + address[1:] if address.startswith("@") else address)
+            s.sendto(text.encode(errors="replace"), "\0" + address[1:] if address.startswith("@") else address)
         except (BlockingIOError, socket.timeout):
             raise
         except OSError:

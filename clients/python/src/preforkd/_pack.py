@@ -73,6 +73,9 @@ def pack(
         raise Error(f"cannot tell the format of {path!r}: its name must end in .pk5 or .arrow")
     done: list[str] = []
     new = f"{path}.{os.getpid()}.new"
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise Error(f"cannot write {path}: there is no directory {folder}")
     try:
         with open(new, "xb") as file:
             if form == "pk5":

@@ -7,12 +7,14 @@ from __future__ import annotations
 import os
 
 from ._contract import Error, NotFound
+from ._dataset import _process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket as sockets
 
 _FIRST = 3  # SD_LISTEN_FDS_START
+_MOST = 65536  # listeners: more than anybody has, where the variable is nonsense
 
 
 class _Bound:
@@ -27,8 +29,6 @@ def socket(name: str = "http", default: str | None = None) -> sockets.socket:
     Each call gives a new object over a descriptor of its own: closing it leaves the listener to the others. Whether it
     blocks is one flag for all workers (see docs/worker-contract.md); this function does not touch it.
     """
-    import socket as sockets
-
     names = _names()
     if name in names:
         fd = _FIRST + names.index(name)
@@ -37,23 +37,24 @@ def socket(name: str = "http", default: str | None = None) -> sockets.socket:
                 f"cannot use listener {name!r}: descriptor {fd} of process {os.getpid()} is not it. "
                 f"What a worker spawns does not inherit it: pass it on (subprocess: pass_fds=({fd},)), or fork"
             )
-        return sockets.socket(fileno=os.dup(fd))
+        return _duplicate(fd)
     if default is None:
         there = f"preforkd gave this worker {', '.join(names)}" if names else "preforkd gave none"
         raise NotFound(
             f"cannot find listener {name!r}: {there}. Start by `preforkd -l {name}=:8000 …`, or give "
             "default='127.0.0.1:8000'"
         )
-    known = _Bound.sockets.get((name, default))
-    if known is None:
-        known = _Bound.sockets.setdefault((name, default), _bind(name, default))
+    with _process.lock:  # a second thread would find the address in use, by this process
+        known = _Bound.sockets.get((name, default))
+        if known is None:
+            known = _Bound.sockets[name, default] = _bind(name, default)
     return known.dup()
 
 
 def _names() -> list[str]:
     """The names of the listeners, from descriptor 3 on, if they were meant for this process or a worker above it."""
     try:
-        count = int(os.environ.get("LISTEN_FDS", ""))
+        count = min(int(os.environ.get("LISTEN_FDS", "")), _MOST)
     except ValueError:
         return []
     mine = os.environ.get("LISTEN_PID") == str(os.getpid())
@@ -63,12 +64,24 @@ def _names() -> list[str]:
     return names + ["unknown"] * (count - len(names))  # what sd_listen_fds_with_names(3) calls them
 
 
+def _duplicate(fd: int) -> sockets.socket:
+    """The socket over a descriptor of its own. OSError where it is none."""
+    import socket as sockets
+
+    own = os.dup(fd)
+    try:
+        return sockets.socket(fileno=own)
+    except BaseException:
+        os.close(own)  # Python leaves it open
+        raise
+
+
 def _listens(fd: int) -> bool:
     """Whether the descriptor is the listener: in a child that was spawned its number may be any other file."""
     import socket as sockets
 
     try:
-        with sockets.socket(fileno=os.dup(fd)) as s:
+        with _duplicate(fd) as s:
             if not s.getsockopt(sockets.SOL_SOCKET, sockets.SO_ACCEPTCONN):
                 return False
         worker = os.environ.get("LISTEN_PID", "")

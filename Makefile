@@ -71,7 +71,8 @@ bench: build ## run the benchmarks that match BENCH (all)
 e2e: build $(VENV)/.test ## run the end-to-end suites in test/; LONG=1: loads of 60 s instead of 15 s
 	@hack/chromium.sh
 	@hack/promtool.sh $(VENV)/bin
-	@hack/redis.sh
+	@hack/redis.sh $(VENV)/bin
+	@hack/tools.sh
 	cd test && $(e2e_env) $(GO) test -timeout 30m ./...
 
 dist: ## build the wheel and the sdist of the Python client into dist/

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,15 +45,29 @@ func memfd(name string, call func(string, int) (int, error)) (int, error) {
 }
 
 // seal adds the seals. The proof that they hold is verify's, on the descriptor that is handed over.
+//
+// EBUSY has two reasons: somebody maps the memory through a writable descriptor, or the kernel itself still holds a page (it
+// moves pages to make huge ones, and waits 150 ms for that in memfd_wait_for_pins). The second one passes; it was seen once
+// in some thousand loads (Linux 6.18).
 func seal(file *os.File) error {
 	return control(file, func(fd int) error {
-		_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
-		if errors.Is(err, unix.EBUSY) {
-			return fmt.Errorf("it is mapped through a writable descriptor: %w", err)
+		for try := 0; ; try++ {
+			_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
+			switch {
+			case !errors.Is(err, unix.EBUSY):
+				return err
+			case try == sealTries:
+				return fmt.Errorf("it is mapped through a writable descriptor: %w", err)
+			}
+			time.Sleep(sealPause)
 		}
-		return err
 	})
 }
+
+const (
+	sealTries = 10
+	sealPause = 50 * time.Millisecond
+)
 
 // reopen opens what file shows once more, read-only and with an offset of its own. Only /proc can do that.
 func reopen(file *os.File) (*os.File, error) {

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -175,6 +176,25 @@ func TestSegmentMappedThroughAWritableDescriptorIsNotSealed(t *testing.T) {
 				t.Errorf("got %v, want %s", err, want)
 			}
 		})
+	}
+}
+
+// The kernel may hold a page for a moment. Here somebody else does: it lets go while Seal waits.
+func TestSealWaitsForWhatPasses(t *testing.T) {
+	w := filled(t, []byte("x"))
+	m, err := unix.Mmap(int(w.file.Fd()), 0, 1, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan error, 1)
+	time.AfterFunc(sealPause, func() { gone <- unix.Munmap(m) })
+	s, err := w.Seal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if err := <-gone; err != nil {
+		t.Error(err)
 	}
 }
 

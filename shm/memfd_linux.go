@@ -59,7 +59,7 @@ func seal(file *os.File) error {
 			case try == sealTries:
 				return fmt.Errorf("it is mapped through a writable descriptor: %w", err)
 			}
-			time.Sleep(sealPause)
+			time.Sleep(sealPause) //nolint:forbidigo // the kernel tells nobody when it lets go
 		}
 	})
 }

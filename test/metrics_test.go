@@ -111,7 +111,7 @@ func TestAScraperGetsTheFormatThatItAsksFor(t *testing.T) {
 		if got := response.Header.Get("Content-Type"); !strings.HasPrefix(got, want) {
 			t.Errorf("Accept %q: Content-Type %q, want %s", accept, got, want)
 		}
-		if n := len(families(t, expfmt.ResponseFormat(response.Header), string(text))); n < 40 {
+		if n := len(families(t, expfmt.ResponseFormat(response.Header), string(text))); n < 39 { // without the ratio: nothing is saved here
 			t.Errorf("Accept %q: %d families", accept, n)
 		}
 	}

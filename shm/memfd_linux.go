@@ -47,8 +47,8 @@ func memfd(name string, call func(string, int) (int, error)) (int, error) {
 // seal adds the seals. The proof that they hold is verify's, on the descriptor that is handed over.
 //
 // EBUSY has two reasons: somebody maps the memory through a writable descriptor, or the kernel itself still holds a page (it
-// moves pages to make huge ones, and waits 150 ms for that in memfd_wait_for_pins). The second one passes; it was seen once
-// in some thousand loads (Linux 6.18).
+// moves pages to make huge ones, and waits 150 ms for that in memfd_wait_for_pins). The second one passes. EBUSY without any map
+// of ours was seen once in some thousand loads (Linux 6.18).
 func seal(file *os.File) error {
 	return control(file, func(fd int) error {
 		for try := 0; ; try++ {

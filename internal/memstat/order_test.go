@@ -8,6 +8,7 @@ package memstat
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -350,7 +351,7 @@ func TestACallIsAsLongAsTheMachineAllows(t *testing.T) {
 		t.Errorf("after an outlier a call covers %d", got)
 	}
 	for range 100 {
-		p.took(1<<20, 10*time.Microsecond)
+		p.took(1<<20, 5*time.Microsecond)
 	}
 	if got := reach(&p); got != smallReach {
 		t.Errorf("after many fast ones a call covers %d", got)
@@ -361,13 +362,28 @@ func TestACallIsAsLongAsTheMachineAllows(t *testing.T) {
 	}
 	slow := pace{most: privateReach, huge: 1 << 30}
 	slow.took(1<<20, 50*time.Microsecond)
-	if got := reach(&slow); got > 20<<20 || got < 16<<20 {
-		t.Errorf("over huge pages of a slow machine a call covers %d, want 1 ms of 50 µs a MiB", got)
+	if got := reach(&slow); got > 12<<20 || got < 10<<20 {
+		t.Errorf("over huge pages of a slow machine a call covers %d, want 0.6 ms of 50 µs a MiB", got)
 	}
 	if end := p.end(start+4096, limit); end%(2<<20) != 0 || end <= start {
 		t.Errorf("a call ends within a huge page: %#x", end)
 	}
 	if end := p.end(start, start+4096); end != start+4096 {
 		t.Errorf("a call goes beyond the mapping: %#x", end)
+	}
+}
+
+// The next call begins where this one ends, and the kernel refuses a start within a page: whatever a call took, and
+// wherever the mapping begins.
+func TestEveryCallEndsAtAPage(t *testing.T) {
+	const page, limit = 4096, 1 << 40
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 100_000 {
+		p := pace{most: privateReach, huge: random.Uint64N(1 << 30)}
+		p.took(leastReach, time.Duration(random.Uint64N(uint64(time.Millisecond))))
+		start := random.Uint64N(1<<20) * page
+		if end := p.end(start, limit); end%page != 0 || end <= start {
+			t.Fatalf("a call from %#x ends at %#x, with %+v", start, end, p)
+		}
 	}
 }

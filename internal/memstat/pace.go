@@ -17,8 +17,8 @@ type pace struct {
 
 const (
 	callAim    = 300 * time.Microsecond
-	callMost   = time.Millisecond
-	firstReach = 2 << 20 // while nothing is known
+	callMost   = 600 * time.Microsecond // below 1 ms by the clock too, with an interrupt or two
+	firstReach = 2 << 20                // while nothing is known
 	leastReach = 256 << 10
 	smallReach = 16 << 20
 	// Of huge pages 64 MiB are 7 µs. Of small ones 256 MiB of a shared mapping or 64 MiB of a private one are 1 ms, here.
@@ -38,10 +38,10 @@ func (p *pace) end(start, limit uint64) uint64 {
 	reach, most := uint64(firstReach), p.most
 	if p.perByte > 0 {
 		reach = uint64(min(callAim.Seconds()/p.perByte, smallReach))
-		reach = max(reach-reach%leastReach, leastReach)
 		most = min(most, uint64(callMost.Seconds()/p.perByte))
 	}
 	reach = max(reach, min(p.huge, most))
+	reach = max(reach-reach%leastReach, leastReach) // whole pages: PAGEMAP_SCAN refuses a start within one
 	const huge = 2 << 20
 	end := start + reach
 	if whole := end - end%huge; whole > start { // cuts no huge page

@@ -82,7 +82,7 @@ func (c *crowd) roundT1() (answer, error) {
 		share += *w.Data[0].PSS
 	}
 	// Everybody maps all of it, so the shares make up the whole.
-	return answer{"seconds": seconds, "longest": fleet.Cost.LongestCall}, c.whole(share, 0.001)
+	return answer{"seconds": seconds, "longest": fleet.Cost.LongestCall, "work": c.t1.LongestWork().Seconds()}, c.whole(share, 0.001)
 }
 
 // every tells whether something holds for every worker, all of which have been sampled.

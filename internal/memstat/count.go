@@ -197,3 +197,7 @@ func (s *Sampler) close() {
 		w.close()
 	}
 }
+
+// LongestWork is the processor time of the longest PAGEMAP_SCAN over 4 KiB pages since New: of its wall time, the part in
+// which nothing else had the processor. For benchmarks: call it between two rounds.
+func (s *Sampler) LongestWork() time.Duration { return s.calls.work }

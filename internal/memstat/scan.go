@@ -123,6 +123,7 @@ func (s *scanner) scan(fd int, m mapping, forked bool, out *runWriter) error {
 			p.huge += end - start
 		case timed:
 			p.took(end-start, cost)
+			s.calls.work = max(s.calls.work, cost)
 		default:
 			p.huge = 0
 		}

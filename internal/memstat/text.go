@@ -104,7 +104,8 @@ func gone(err error) bool {
 // about now.
 type callTimer struct {
 	longest, before time.Duration
-	since           time.Time // this half hour began
+	since           time.Time     // this half hour began
+	work            time.Duration // the most processor time of one PAGEMAP_SCAN over 4 KiB pages, since the start
 }
 
 func (t *callTimer) done(begun time.Time) {

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,12 @@ def test_usage(tmp_path: Path) -> None:
         (["pack", "shop:good", "nowhere/x.pk5"], "cannot write nowhere/x.pk5: there is no directory nowhere"),
         (["inspect", "text.pkl"], "damaged pickle"),
         (["inspect", "fifo"], "no regular file"),
+        (["pack", "fifo.pkl", "x.pk5"], "cannot read fifo.pkl: it is a pipe"),
+        (["pack", "folder.pkl", "x.pk5"], "Is a directory: 'folder.pkl'"),
+        (["pack", "no.parquet", "x.pk5"], "No such file or directory: 'no.parquet'"),
+        (["pack", "shop:leave", "x.pk5"], "cannot read shop:leave: SystemExit: closed"),
+        (["pack", "sys:exit", "x.pk5"], "cannot read sys:exit: SystemExit"),
+        (["pack", "shop:odd", "x.pk5", "--name", "k"], "cannot find 'k' in shop:odd: it is a Odd"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(tmp_path: Path, words: list[str], told: str) -> None:
@@ -117,13 +124,34 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, words: list[str], told:
     (tmp_path / "empty.pkl").write_bytes(b"")
     (tmp_path / "shop.py").write_text(
         "import threading\ngood, lock = [1], threading.Lock()\ndef bad(): raise ValueError('sold out')\n"
+        "def leave(): raise SystemExit('closed')\n"
+        "class Odd:\n    def __getattr__(self, _): raise ZeroDivisionError\nodd = Odd()\n"
     )
     os.mkfifo(tmp_path / "fifo")
+    os.mkfifo(tmp_path / "fifo.pkl")
+    (tmp_path / "folder.pkl").mkdir()
     text = run(tmp_path, *words, code=1)
     assert told in text
     assert text.count("\n") == 1
     assert "cannot " in text
     assert not (tmp_path / "x.pk5").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("verb", [["doctor"], ["inspect", "a.npy"]])
+def test_what_cannot_be_printed_is_one_line(tmp_path: Path, verb: list[str]) -> None:
+    numpy.save(tmp_path / "a.npy", numpy.arange(10))
+    env = {**os.environ, "PYTHONPATH": SOURCE}
+    env.pop("PYTHONUNBUFFERED", None)
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "preforkd", *verb]
+        done = subprocess.run(command, cwd=tmp_path, env=env, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, f"cannot {verb[0]}: [Errno 28] No space left on device\n")
+
+
+def test_an_interrupt_is_one_line_and_ends_it_as_the_signal_does(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("import signal\ndef make(): signal.raise_signal(signal.SIGINT)\n")
+    assert run(tmp_path, "pack", "shop:make", "x.pk5", code=-signal.SIGINT) == "cannot pack: interrupted\n"
 
 
 def test_the_advice_names_the_file(tmp_path: Path) -> None:

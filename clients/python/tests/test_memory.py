@@ -4,13 +4,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
+
+import pytest
 
 import preforkd
 from preforkd import _memory
 
+from .conftest import SOURCE
+
 if TYPE_CHECKING:
-    import pytest
+    from pathlib import Path
 
     from .conftest import Segments
 
@@ -52,3 +60,40 @@ def test_what_the_kernel_does_not_tell_is_none(segments: Segments, monkeypatch: 
     preforkd.buffer("emb")
     monkeypatch.setattr(_memory, "open", lambda *_: (_ for _ in ()).throw(PermissionError()), raising=False)
     assert preforkd.memory() == preforkd.Memory(data={"emb": None})
+
+
+# The first file of each new tmpfs has the same inode.
+TWINS = """
+import json, mmap, os, preforkd
+for name, size in (("emb", 20480), ("other", 8192), ("stranger", 40960)):
+    with open(name + "/f", "wb") as file:
+        file.write(b"x" * size)
+found = {os.stat(name + "/f").st_ino for name in ("emb", "other", "stranger")}
+with open("stranger/f", "rb") as file:
+    stranger = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+held = [bytes(stranger), bytes(preforkd.buffer("emb", default="emb/f")), bytes(preforkd.buffer("other", "other/f"))]
+print(json.dumps([len(found), preforkd.memory().data]))
+"""
+
+
+def test_files_of_the_same_inode_on_several_devices_are_told_apart(tmp_path: Path) -> None:
+    mounts = "for n in emb other stranger; do mkdir $n && mount -t tmpfs preforkd-test $n || exit 99; done; "
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        pytest.skip("needs unshare")
+    done = subprocess.run(
+        [unshare, "--mount", "sh", "-c", mounts + 'exec "$@"', "sh", sys.executable, "-c", TWINS],
+        cwd=tmp_path, env={"PYTHONPATH": SOURCE, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode == 99 or "unshare:" in done.stderr:
+        pytest.skip("needs root, to mount in a namespace of its own")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [1, {"emb": 20480, "other": 8192}]
+
+
+def test_two_names_of_one_file_have_both_what_is_resident(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"x" * 8192)
+    for name in ("a", "b"):
+        bytes(preforkd.buffer(name, default=tmp_path / "f"))
+    assert preforkd.memory().data == {"a": 16384, "b": 16384}

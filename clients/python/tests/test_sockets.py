@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -140,7 +140,7 @@ def ipv6() -> bool:
 
 
 def test_outside_preforkd_the_default_is_bound(tmp_path: Path) -> None:
-    for default in ("127.0.0.1:0", "[::1]:0", ":0", f"unix:{tmp_path / 's'}"):
+    for default in ("127.0.0.1:0", "[::1]:0", ":0", f"unix:{tmp_path / 's'}", f"unix:@preforkd-test-{os.getpid()}"):
         if "::1" in default and not ipv6():
             continue
         with preforkd.socket("web", default=default) as s, preforkd.socket("web", default=default) as same:
@@ -153,8 +153,8 @@ def test_outside_preforkd_the_default_is_bound(tmp_path: Path) -> None:
 
 def test_what_cannot_be_bound_or_found_is_an_error(listeners: list[socket.socket]) -> None:
     taken = f"127.0.0.1:{listeners[0].getsockname()[1]}"
-    for address in (taken, "nonsense", "127.0.0.1:x", "127.0.0.1:99999", "unix:/no/such/dir/s"):
-        with pytest.raises(preforkd.Error, match="^cannot listen at"):
+    for address in (taken, "nowhere.invalid:0", "127.0.0.1:99999", "unix:/no/such/dir/s"):
+        with pytest.raises(preforkd.Error, match=r"^cannot listen at .*: give a free one"):
             preforkd.socket("web", default=address)
     with pytest.raises(
         preforkd.NotFound, match=r"^cannot find listener 'http': preforkd gave none.*preforkd -l http=:8000"
@@ -162,6 +162,29 @@ def test_what_cannot_be_bound_or_found_is_an_error(listeners: list[socket.socket
         preforkd.socket()
     text = worker("import preforkd\ntry: preforkd.socket('web')\nexcept LookupError as e: print(e)", listeners)
     assert text.startswith("cannot find listener 'web': preforkd gave this worker http, admin.")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "8000", "0", "", ":", "localhost", "localhost:", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:-1", "127.0.0.1: 0",
+        "127.0.0.1:0_0", ":٣", "::1:0", "::1", "[::1:0", "[::1]0", "http://127.0.0.1:0", "fd://3", "unix:", "unix:@",
+        0, 8000, b"127.0.0.1:0", ("127.0.0.1", 0),
+    ],
+)  # fmt: skip
+def test_an_address_is_written_in_full(address: Any) -> None:
+    kind = preforkd.Error if isinstance(address, str) else TypeError
+    with pytest.raises(kind, match="^cannot listen at .*: write '127.0.0.1:8000'") as e:
+        preforkd.socket("web", default=address)
+    assert isinstance(e.value, preforkd.Error)
+
+
+def test_an_address_without_a_host_is_every_address_as_with_preforkd() -> None:
+    with preforkd.socket("web", default=":0") as s:
+        port = s.getsockname()[1]
+        for host in ["127.0.0.1", *(["::1"] if ipv6() else [])]:
+            with socket.create_connection((host, port), 60):
+                s.accept()[0].close()
 
 
 def test_names_may_be_missing(listeners: list[socket.socket], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
+import stat
 import sys
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 from . import __version__
 from ._contract import Error
 
+_FILES = (".pkl", ".pickle", ".joblib", ".npy", ".npz", ".csv", ".parquet", ".feather")
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
 
 
@@ -24,11 +27,28 @@ def main(argv: list[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     args = _parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        _flush()
+        return code
     except (Error, OSError, ImportError) as e:
         text = str(e) if str(e).startswith("cannot") else f"cannot {args.verb}: {e}"
         print(text, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # ended as by the signal itself: a shell's loop ends too
+        print(f"cannot {args.verb}: interrupted", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+        raise
+
+
+def _flush() -> None:
+    """Write what was printed, or raise OSError here: at the end Python would complain in its own way."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,8 +94,10 @@ def _pack(args: argparse.Namespace) -> int:
     if args.name is not None:
         try:
             obj = obj[args.name]
-        except (KeyError, TypeError, IndexError) as e:
-            keys = ", ".join(map(str, list(obj)[:20])) if hasattr(obj, "keys") else f"it is a {type(obj).__name__}"
+        except Exception as e:
+            keys = f"it is a {type(obj).__name__}"
+            if hasattr(type(obj), "keys"):
+                keys = ", ".join(map(str, list(obj)[:20]))
             raise Error(f"cannot find {args.name!r} in {args.input}: {keys}") from e
     try:
         report = pack(obj, args.out, convert=args.convert)
@@ -93,20 +115,24 @@ def _taken(source: str) -> Any:
         return _take(source)
     except (Error, OSError):
         raise
-    except Exception as e:
+    except (Exception, SystemExit) as e:  # a module that is a program may end it
         hint = ""
         if isinstance(e, AttributeError) and "__main__" in str(e):
             hint = "; its class was defined in the program that wrote it: put it into a module, and write it again"
         raise Error(f"cannot read {source}: {_why(e)}{hint}") from e
 
 
-def _why(e: Exception) -> str:
+def _why(e: BaseException) -> str:
     return f"{type(e).__name__}: {str(e)[:300]}"
 
 
 def _take(source: str) -> Any:
     """The object that IN names."""
     kind = os.path.splitext(source)[1].lower()
+    if kind in _FILES:
+        mode = os.stat(source).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe's open waits for a writer, for ever
+            raise Error(f"cannot read {source}: it is a pipe, a socket or a device")
     if kind in (".pkl", ".pickle"):
         import pickle
 

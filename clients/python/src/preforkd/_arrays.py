@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ._contract import Error
+from ._contract import Error, library
 from ._dataset import current, described, split
 
 TYPE_CHECKING = False
@@ -73,8 +73,7 @@ def make_array(dataset: Dataset, member: str | None, mode: str, dtype: Any, shap
     """What Dataset.array gives."""
     if mode not in ("r", "c"):
         raise Error(f"cannot map dataset {dataset.name!r} with mode={mode!r}: {_PRIVATE}")
-    import numpy as np
-
+    np = library("numpy", "for arrays")
     part = _part(dataset, member, dtype, shape)
     found: numpy.ndarray[Any, Any]
     if part is not None and part.offset < 0:  # packed within an npz, outside preforkd
@@ -134,9 +133,9 @@ def _part(dataset: Dataset, member: str | None, dtype: Any, shape: Any) -> Membe
     elif dataset.format != "raw":
         raise Error(f"cannot make an array of {_named(dataset, None)}: use load({dataset.name!r})")
     elif dtype is None:
-        raise Error(
-            f"cannot make an array of {_named(dataset, None)}: it does not say its type; give dtype= (and shape=)"
-        )
+        dataset.buffer()  # raises where it is a directory
+        why = "it does not say its type; give dtype= (and shape=)" if dataset.size else "it is empty"
+        raise Error(f"cannot make an array of {_named(dataset, None)}: {why}")
     else:
         return None
     bits = _SAFETENSORS.get(part.dtype, ("", ""))[0] is None and dataset.format == "safetensors"
@@ -188,8 +187,7 @@ def _count(shape: tuple[int, ...]) -> int:
 
 def make_tensor(dataset: Dataset, member: str | None, dtype: Any, shape: Any) -> torch.Tensor:
     """What Dataset.tensor gives."""
-    import torch
-
+    torch = library("torch", "for tensors")
     part = _part(dataset, member, dtype, shape)
     if part is None and isinstance(dtype, torch.dtype):
         width = torch.empty(0, dtype=dtype).element_size()

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ._contract import Error
+from ._contract import Error, library
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ def to_object(content: memoryview, stream: bool) -> object:
 
     The columns of the DataFrame are of ArrowDtype, categories excepted, and are views of content.
     """
-    arrow = _import("pyarrow", "to read Arrow data")
+    arrow = library("pyarrow", "to read Arrow data")
     import pyarrow.ipc
 
     try:
@@ -31,13 +31,13 @@ def to_object(content: memoryview, stream: bool) -> object:
         raise Error(f"cannot read damaged arrow: {e}") from e
     if not _as_pandas(table.schema.metadata or {}):
         return table
-    pandas = _import("pandas", "for a DataFrame that was packed")
+    pandas = library("pandas", "for a DataFrame that was packed")
     return table.to_pandas(types_mapper=_mapper(arrow, pandas), split_blocks=True, ignore_metadata=False)
 
 
 def write(obj: Any, file: BinaryIO) -> None:
     """Write a DataFrame or a Table as an uncompressed IPC file of one record batch. Raises Error."""
-    arrow = _import("pyarrow", "to write Arrow data")
+    arrow = library("pyarrow", "to write Arrow data")
     import pyarrow.ipc
 
     if isinstance(obj, arrow.RecordBatch):
@@ -82,12 +82,3 @@ def _mapper(arrow: Any, pandas: Any) -> Callable[[Any], Any]:
         return Category(kind.ordered) if arrow.types.is_signed_integer(kind.index_type) else None
 
     return dtype
-
-
-def _import(name: str, why: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError as e:
-        raise Error(f"cannot import {name} ({e}), which is needed {why}: pip install {name}") from e

@@ -32,6 +32,29 @@ class NotFound(Error, LookupError):  # noqa: N818  (reads as `except preforkd.No
     """There is no such dataset, listener or member, and no default was given."""
 
 
+class Misuse(Error, TypeError):  # noqa: N818
+    """An argument is not of the kind that is needed."""
+
+
+class NoLibrary(Error, ImportError):  # noqa: N818
+    """A library that was asked for by the function that was called is not installed."""
+
+
+def no_name(what: str, value: object) -> Misuse:
+    """The error about a name that can be none."""
+    return Misuse(f"cannot find a {what} by {value!r:.50}: give its name, a text")
+
+
+def library(name: str, why: str) -> Any:
+    """The library, which is imported when a function that needs it is called."""
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as e:
+        raise NoLibrary(f"cannot import {name} ({e}), which is needed {why}: pip install {name}", name=name) from e
+
+
 @dataclass(frozen=True)
 class Member:
     """One array of an npz or safetensors. offset and size are bytes in the dataset; offset -1: it cannot be mapped."""

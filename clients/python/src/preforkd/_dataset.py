@@ -15,7 +15,7 @@ from _thread import RLock
 from dataclasses import dataclass, field
 
 from . import _contract, _mapping
-from ._contract import Entry, Error, Member, NotFound
+from ._contract import Entry, Error, Member, Misuse, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Dataset:
 
     def _find(self, member: str) -> Member:
         """The member of this name."""
-        found = self.members.get(member)
+        found = self.members.get(member) if isinstance(member, str) else None
         if found is None:
             there = ", ".join(list(self.members)[:20]) + (", …" if len(self.members) > 20 else "")
             what = f"it has {there}" if there else f"{self.format} has no members"
@@ -226,9 +226,9 @@ def _describe(dataset: Dataset) -> None:
         object.__setattr__(dataset, name, getattr(header, name))
 
 
-def _outside(name: str, default: Path) -> Dataset:
+def _outside(name: str, default: str) -> Dataset:
     """The file `default` in place of a dataset: the same mapping, the same functions."""
-    path = os.path.abspath(os.fspath(default))
+    path = os.path.abspath(default)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe's open waits for a writer, for ever
     except (OSError, ValueError) as e:
@@ -245,11 +245,24 @@ def _outside(name: str, default: Path) -> Dataset:
     return dataset
 
 
+def _file(name: str, default: Path) -> str:
+    """The path that was given as default=."""
+    try:
+        path = os.fsdecode(default)
+    except TypeError as e:
+        raise Misuse(f"cannot use {default!r:.50} as the default of dataset {name!r}: give the path of a file") from e
+    if not path:  # os.environ.get("FILE", ""); it would be the current directory
+        raise Error(f"cannot use an empty path as the default of dataset {name!r}: give the path of a file")
+    return path
+
+
 def current(name: str, default: Path | None = None) -> Dataset:
     """The version of dataset `name` that is current in this process; outside preforkd the file `default`.
 
     A UserWarning where preforkd gave other datasets and the default is used: the name may be misspelt.
     """
+    if not isinstance(name, str) or not name:
+        raise _contract.no_name("dataset", name)
     dataset = _process.current.get(name)
     if dataset is not None:
         return dataset
@@ -264,10 +277,10 @@ def current(name: str, default: Path | None = None) -> Dataset:
             return dataset
         if default is None:
             raise _missing(name)
-        key = (name, os.fspath(default))
+        key = (name, _file(name, default))
         dataset = _process.defaults.get(key)
         if dataset is None:
-            dataset = _process.defaults[key] = _outside(name, default)
+            dataset = _process.defaults[key] = _outside(*key)
             first = bool(there)
     if first:
         _warn(
@@ -307,14 +320,16 @@ def replace(new: Mapping[str, Dataset]) -> None:
 
 def split(name: str, default: Path | None = None) -> tuple[Dataset, str | None]:
     """The dataset and the member that "emb" or "models.layer.0.weight" names. A dataset's name has no dot."""
+    if not isinstance(name, str):
+        raise _contract.no_name("dataset", name)
     dataset, _, member = name.partition(".")
     return current(dataset, default), member or None
 
 
-def mapped() -> dict[int, str]:
-    """The inodes of the datasets that were mapped here, and their names."""
+def mapped() -> list[tuple[str, int, int]]:
+    """The datasets that were mapped here: name, device, inode."""
     there = [*_process.current.values(), *_process.defaults.values()]
-    return {d._ino[1]: d.name for d in there if "shared" in d._kept or "private" in d._kept}
+    return [(d.name, *d._ino) for d in there if "shared" in d._kept or "private" in d._kept]
 
 
 @overload

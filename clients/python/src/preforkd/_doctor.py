@@ -158,11 +158,14 @@ def _collapse(view: memoryview) -> bool:
 
 def mapped_huge(fd: int) -> int:
     """Bytes that this process has mapped of a descriptor's file by huge pages."""
+    from ._memory import maps_of
+
     status = os.fstat(fd)
+    place = [word.decode() for word in maps_of(status.st_dev, status.st_ino)]
     total, ours = 0, False
     for line in _read("/proc/self/smaps").splitlines():
         if re.match(r"[0-9a-f]+-", line):
-            ours = line.split(maxsplit=5)[4] == str(status.st_ino)
+            ours = line.split(maxsplit=5)[3:5] == place
         elif ours and line.startswith(("ShmemPmdMapped:", "FilePmdMapped:")):
             total += int(line.split()[1]) * 1024
     return total

@@ -18,7 +18,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Callable
 
 from . import _contract, _dataset
-from ._contract import Error, NotFound
+from ._contract import Error, Misuse, NotFound
 from ._dataset import Dataset
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class _Process:
 
     def begin(self) -> None:
         self.pid = os.getpid()
-        self.turn = threading.Lock()  # an offer or a registration
+        self.turn = threading.RLock()  # an offer or a registration; re-entrant, for signal handlers
+        self.registering = False
         # Held where a fork would give the child half of something. A signal handler may fork in the middle of a fork.
         self.steady = threading.RLock()
         self.callbacks: list[tuple[str, Callback]] = []
@@ -69,19 +70,31 @@ class _Process:
         if self.thread is threading.current_thread():
             raise Error("cannot register from a callback: call on_new_version where the program starts")
         with self.turn:
-            self.known = {**_contract.entries(), **self.known}
-            names, callbacks = self.names | {name}, self.callbacks
-            if callback is not None:  # before the first offer, which may come at once
-                self.callbacks = [*callbacks, (name, callback)]
-            done = self.socket is not None and bool(self.names & {name, "*"})
+            if self.registering:
+                raise Error(
+                    f"cannot register {name!r}: a signal handler has interrupted another registration; call "
+                    "on_new_version where the program starts"
+                )
             try:
-                done = done or self.open({"*"} if "*" in names else names)
+                self.registering = True
+                return self.add(name, callback)
             finally:
-                if not done:
-                    self.callbacks = callbacks
-            if done:
-                self.names = names
-            return done
+                self.registering = False
+
+    def add(self, name: str, callback: Callback | None) -> bool:
+        self.known = {**_contract.entries(), **self.known}
+        names, callbacks = self.names | {name}, self.callbacks
+        if callback is not None:  # before the first offer, which may come at once
+            self.callbacks = [*callbacks, (name, callback)]
+        done = self.socket is not None and bool(self.names & {name, "*"})
+        try:
+            done = done or self.open({"*"} if "*" in names else names)
+        finally:
+            if not done:
+                self.callbacks = callbacks
+        if done:
+            self.names = names
+        return done
 
     def open(self, names: set[str]) -> bool:
         """Register the names on a new socket; False when preforkd is gone."""
@@ -222,6 +235,12 @@ if hasattr(os, "register_at_fork"):
 
 def on_new_version(name: str, callback: Callback | None = None) -> bool:
     """See preforkd.on_new_version."""
+    if not isinstance(name, str) or not name:
+        raise _contract.no_name("dataset", name)
+    if callback is not None and not callable(callback):
+        raise Misuse(
+            f"cannot call {callback!r:.50} with new versions of {name!r}: give a function of the Dataset, or nothing"
+        )
     if _contract.worker_id() is None or "NOTIFY_SOCKET" not in os.environ:
         return False
     known = _contract.entries()

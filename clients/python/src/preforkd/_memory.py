@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from ._dataset import mapped
@@ -57,21 +58,33 @@ def _fields(path: str) -> dict[str, int]:
     return found
 
 
+def maps_of(device: int, inode: int) -> tuple[bytes, bytes]:
+    """How /proc/self/smaps writes the device and inode of a mapped file."""
+    return b"%02x:%02x" % (os.major(device), os.minor(device)), b"%d" % inode
+
+
 def _resident() -> dict[str, int | None]:
-    """Resident bytes of each dataset that is mapped here, found by the inode of its maps."""
-    names = mapped()
-    if not names:
+    """Resident bytes of each dataset that is mapped here, found by the device and inode of its maps."""
+    datasets = [(name, *maps_of(device, inode)) for name, device, inode in mapped()]
+    if not datasets:
         return {}
-    found: dict[str, int | None] = {}
-    name: str | None = None
+    inodes = {inode for _, _, inode in datasets}
+    resident: dict[tuple[bytes, bytes], int] = {}  # bytes by device and inode
+    place = None
     try:
         with open("/proc/self/smaps", "rb") as file:
             for line in file:
                 words = line.split()
                 if not words[0].endswith(b":"):  # 7f0000-7f1000 r--s 00000000 00:01 1234 /memfd:emb (deleted)
-                    name = names.get(int(words[4]))
-                elif name is not None and words[0] == b"Rss:":
-                    found[name] = (found.get(name) or 0) + int(words[1]) * 1024
+                    place = (words[3], words[4]) if words[4] in inodes else None
+                elif place is not None and words[0] == b"Rss:":
+                    resident[place] = resident.get(place, 0) + int(words[1]) * 1024
     except OSError:
-        return dict.fromkeys(names.values())
+        return {name: None for name, _, _ in datasets}
+    found: dict[str, int | None] = {}
+    for name, device, inode in datasets:
+        # On btrfs and overlayfs stat tells another device than maps: then the inode must do.
+        places = [(device, inode)] if (device, inode) in resident else [p for p in resident if p[1] == inode]
+        if places:
+            found[name] = (found.get(name) or 0) + sum(resident[p] for p in places)
     return found

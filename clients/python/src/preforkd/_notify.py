@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import os
+from _operator import index
 from _thread import RLock
+
+from ._contract import Misuse
 
 _PATIENCE = 1.0  # seconds that a message waits for room in preforkd's queue, often 10 messages long
 _PAUSE = 0.1  # seconds for which requests are only counted when there is no room
@@ -50,9 +53,16 @@ def requests(more: int = 1) -> int:
 
     May be called by any thread and never waits: where preforkd's queue is full, the total is told a moment later. One
     process of a worker should count, since preforkd takes the last number that it hears; a forked child begins with 0.
+    more=0 counts nothing.
     """
+    try:
+        count = -1 if isinstance(more, bool) else index(more)
+    except TypeError:
+        count = -1
+    if count < 0:
+        raise Misuse(f"cannot count {more!r:.50} requests: give a whole number, 0 or more")
     with _Served.lock:
-        _Served.total += more
+        _Served.total += count
         if not _Served.later:
             _tell()
         return _Served.total
@@ -81,6 +91,8 @@ def _tell_later() -> None:
 
 
 def _line(text: str) -> str:
+    if not isinstance(text, str):
+        raise Misuse(f"cannot tell {text!r:.50} as the status: give a text")
     return " ".join(text.splitlines())
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from ._contract import Error, NotFound
+from ._contract import Error, Misuse, NotFound, no_name
 from ._dataset import _process
 
 TYPE_CHECKING = False
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _FIRST = 3  # SD_LISTEN_FDS_START
 _MOST = 65536  # listeners: more than anybody has, where the variable is nonsense
+_FORMS = "write '127.0.0.1:8000' or '[::1]:8000' for this machine alone, ':8000' for every address, or 'unix:/path'"
 
 
 class _Bound:
@@ -26,9 +27,12 @@ class _Bound:
 def socket(name: str = "http", default: str | None = None) -> sockets.socket:
     """The listening socket of this name; outside preforkd one at `default`, like "127.0.0.1:8000" or "unix:/path".
 
+    ":8000" is every address of this machine, for all who reach it over the network, as it is for preforkd's --listen.
     Each call gives a new object over a descriptor of its own: closing it leaves the listener to the others. Whether it
     blocks is one flag for all workers (see docs/worker-contract.md); this function does not touch it.
     """
+    if not isinstance(name, str) or not name:
+        raise no_name("listener", name)
     names = _names()
     if name in names:
         fd = _FIRST + names.index(name)
@@ -44,6 +48,8 @@ def socket(name: str = "http", default: str | None = None) -> sockets.socket:
             f"cannot find listener {name!r}: {there}. Start by `preforkd -l {name}=:8000 …`, or give "
             "default='127.0.0.1:8000'"
         )
+    if not isinstance(default, str):
+        raise Misuse(f"cannot listen at {default!r:.50}, the default of listener {name!r}: {_FORMS}")
     with _process.lock:  # a second thread would find the address in use, by this process
         known = _Bound.sockets.get((name, default))
         if known is None:
@@ -100,16 +106,20 @@ def _bind(name: str, address: str) -> sockets.socket:
     """A new listening socket."""
     import socket as sockets
 
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    family = sockets.AF_UNIX if address.startswith("unix:") else sockets.AF_INET6 if ":" in host else sockets.AF_INET
+    place = _place(address)
+    if place is None:
+        raise Error(f"cannot listen at {address!r}, the default of listener {name!r}: {_FORMS}")
+    family = sockets.AF_UNIX
+    if not isinstance(place, str):
+        both = not place[0] and sockets.has_dualstack_ipv6()  # IPv6 and IPv4 by one socket, as preforkd has it
+        family = sockets.AF_INET6 if both or ":" in place[0] else sockets.AF_INET
     s = sockets.socket(family)
     try:
-        if family == sockets.AF_UNIX:
-            s.bind(address[len("unix:") :])
-        else:
+        if family != sockets.AF_UNIX:
             s.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
-            s.bind((host, int(port)))
+        if family == sockets.AF_INET6:
+            s.setsockopt(sockets.IPPROTO_IPV6, sockets.IPV6_V6ONLY, not both)
+        s.bind(place)
         s.listen(1024)
     except (OSError, ValueError, OverflowError) as e:
         s.close()
@@ -118,3 +128,18 @@ def _bind(name: str, address: str) -> sockets.socket:
             "give a free one, as '127.0.0.1:8000' or 'unix:/path'"
         ) from e
     return s
+
+
+def _place(address: str) -> str | tuple[str, int] | None:
+    """What bind takes; None for what is no address, or not a whole one."""
+    if address.startswith("unix:"):
+        path = address[len("unix:") :]
+        if path in ("", "@"):  # the kernel would choose a name
+            return None
+        return "\0" + path[1:] if path.startswith("@") else path
+    host, colon, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    number = port.isascii() and port.isdecimal() and len(port) <= 5
+    if not colon or not number or bracketed != (":" in host):
+        return None
+    return host.strip("[]"), int(port)

@@ -52,6 +52,62 @@ def test_a_pickle_is_never_unpickled(tmp_path: Path) -> None:
     assert f"pack {tmp_path}/x.pkl OUT.pk5" in text
 
 
+def test_of_a_pickle_it_tells_the_arrays_that_packing_would_share(tmp_path: Path) -> None:
+    made = {"a": numpy.zeros(1_000_000), "f": numpy.ones((10, 10_000), order="F"), "words": [str(i) for i in range(99)]}
+    for protocol in (2, 3, 4, 5):
+        (tmp_path / "x.pkl").write_bytes(pickle.dumps(made, protocol=protocol))
+        text = inspect(str(tmp_path / "x.pkl"))
+        assert "packing shares up to 8.8 MB of arrays; what classes copy as they are loaded is not seen here" in text
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(["word"] * 99, protocol=5))
+    assert "packing shares nothing: no array of numpy is in it" in inspect(str(tmp_path / "x.pkl"))
+
+
+def test_joblibs_files_are_read_past_their_arrays(tmp_path: Path) -> None:
+    joblib = pytest.importorskip("joblib")
+    made = {"a": numpy.zeros((1000, 1000)), "o": numpy.array(["x", 1, None] * 9, dtype=object), "b": numpy.ones(10**5)}
+    path = str(tmp_path / "x.joblib")
+    joblib.dump([made, "the end", numpy.zeros(4, [("n", "i4"), ("t", "U3")])], path)
+    text = inspect(path)
+    assert "x.joblib: joblib, 8.8 MB" in text
+    assert "private per worker: about 8.8 MB" in text
+    assert "packing shares up to 8.8 MB of arrays" in text
+    assert "needs to load: joblib, numpy" in text
+    joblib.dump(made, path, compress=3)
+    assert "packed joblib" in inspect(path)
+    assert f"pack {path} OUT.pk5" in inspect(path)
+
+
+def test_a_forest_is_known_to_copy_its_arrays(tmp_path: Path) -> None:
+    def array(n: int) -> bytes:
+        return pickle.dumps(numpy.zeros(n), protocol=4)[11:-1].replace(
+            b"\x94", b""
+        )  # not remembered: to be put together
+
+    tree = (
+        b"csklearn.tree._tree\nTree\n(K\x01tR}(\x8c\x05nodes" + array(10**6) + b"\x8c\x06values" + array(10**5) + b"ub"
+    )
+    for name, other in (("forest", b""), ("model", array(2 * 10**6))):
+        (tmp_path / name).write_bytes(b"\x80\x04\x95" + bytes(8) + b"](" + other + tree + b"e.")
+    text = inspect(str(tmp_path / "forest"))
+    assert "packing shares nothing of the 8.8 MB of arrays in it: sklearn.tree._tree.Tree copies its arrays" in text
+    text = inspect(str(tmp_path / "model"))
+    assert "packing shares up to 16.0 MB of arrays; 8.8 MB stay private: sklearn.tree._tree.Tree copies" in text
+
+
+def test_the_real_ones_of_scikit_learn(tmp_path: Path) -> None:
+    ensemble = pytest.importorskip("sklearn.ensemble")
+    joblib = pytest.importorskip("joblib")
+    rows = numpy.random.default_rng(0).random((1000, 4))
+    made = ensemble.RandomForestRegressor(5, random_state=0).fit(rows, rows[:, 0])
+    for name, write in (("x.joblib", joblib.dump), ("x.pkl", lambda obj, to: to.write_bytes(pickle.dumps(obj)))):
+        write(made, tmp_path / name)
+        text = inspect(str(tmp_path / name))
+        assert "packing shares nothing of the " in text
+        assert "sklearn.tree._tree.Tree copies" in text
+    preforkd.pack(made, tmp_path / "x.pk5")
+    assert "of them each worker copies (sklearn.tree._tree.Tree)" in inspect(str(tmp_path / "x.pk5"))
+
+
 def test_an_estimate_is_near_what_python_takes() -> None:
     strings = [f"word {i:08d}" for i in range(50_000)]
     found = estimate(memoryview(pickle.dumps(strings, protocol=5)))
@@ -99,3 +155,9 @@ def test_an_empty_and_a_damaged_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.pkl").write_bytes(b"\x80\x05\x95" + bytes(100) + b".")
     with pytest.raises(Error, match="cannot read damaged pickle"):
         inspect(str(tmp_path / "x.pkl"))
+    wrapper = b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}"
+    negative = b"(\x8c\x05shapeJ\xff\xff\xff\xff\x85\x8c\x05dtypecnumpy\ndtype\n\x8c\x02f8\x85Rub"
+    for stream in (b"u", b"b", b"\x94", b"t", b"R", b"(K\x01K\x02u", b"\x93", wrapper + b"b", wrapper + negative):
+        (tmp_path / "x.pkl").write_bytes(b"\x80\x04\x95" + bytes(8) + stream + b".")
+        with pytest.raises(Error, match="cannot read damaged pickle"):
+            inspect(str(tmp_path / "x.pkl"))

@@ -128,7 +128,7 @@ def test_columns_of_a_frame_are_named_and_converted(tmp_path: Path) -> None:
     report = preforkd.pack({"deep": [made]}, tmp_path / "converted.pk5", convert=True)
     for name, how in (("ts", "shared as int64"), ("utc", "shared as int64"), ("word", "shared as Arrow strings")):
         assert any(text.startswith(f"column {name} (") and how in text for text in report.done), report.done
-    large = [p.name for p in report.parts if p.bytes > 100_000]
+    large = [p.name for p in report.parts if p.bytes > 100_000 and not p.name.startswith("what ")]
     assert large == ["['deep'][0] column mixed"], str(report)
     got: Any = preforkd.load("x", default=tmp_path / "converted.pk5")
     got = got["deep"][0]

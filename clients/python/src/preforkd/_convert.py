@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typing import BinaryIO, Callable
 
+CONVERTING = "converting shares it"
+_INDEX = 1000  # values from which an Index is worth converting that is not a frame's
+
 
 class Converter(pickle.Pickler):
     """Pickles by protocol 5. What it has converted stands in done, in words."""
@@ -31,6 +34,9 @@ class Converter(pickle.Pickler):
             return self._array(obj, numpy)
         if pandas is not None and type(obj) is pandas.DataFrame:
             return self._frame(obj, pandas)
+        if pandas is not None and type(obj) is pandas.Index and len(obj) >= _INDEX:  # levels, categories
+            strings = self._strings(f"index ({obj.dtype}, {len(obj):,} values)", obj, pandas)
+            return NotImplemented if strings is None else strings.__reduce_ex__(5)
         if pandas is not None and type(obj) is pandas.Series:
             strings = self._strings(f"series {obj.name}", obj, pandas)
             return NotImplemented if strings is None else strings.__reduce_ex__(5)
@@ -70,11 +76,9 @@ class Converter(pickle.Pickler):
 
     def _strings(self, label: str, values: Any, pandas: Any) -> Any:
         """Strings that are Python objects as Arrow strings, or None where values holds something else."""
-        missing = float("nan")
-        if isinstance(values.dtype, pandas.StringDtype) and values.dtype.storage == "python":
-            missing = values.dtype.na_value
-        elif values.dtype != object or pandas.api.types.infer_dtype(values, skipna=True) != "string":
+        if not _objects(values, pandas):
             return None
+        missing = float("nan") if values.dtype == object else values.dtype.na_value
         try:
             dtype = pandas.StringDtype("pyarrow", na_value=missing)
         except TypeError:  # before pandas 2.3
@@ -104,3 +108,59 @@ def _owner(a: Any) -> Any:
     while type(base) is type(a):
         a, base = base, base.base
     return a
+
+
+def _objects(values: Any, pandas: Any) -> bool:
+    """Whether a column, an index or an array of pandas has Python's strings, and beside them only missing values."""
+    if isinstance(values.dtype, pandas.StringDtype):
+        return bool(values.dtype.storage == "python")
+    return bool(values.dtype == object and pandas.api.types.infer_dtype(values, skipna=True) == "string")
+
+
+def advise(obj: Any) -> str:
+    """What would share an object that is private as it was loaded, or ""; of pandas a column, an index or an array."""
+    numpy, pandas = sys.modules.get("numpy"), sys.modules.get("pandas")
+    if isinstance(obj, (bytes, bytearray)):
+        return "numpy.frombuffer(it, 'u1') would be shared"
+    if isinstance(obj, (dict, list, tuple, set, frozenset)):
+        return "Python objects cannot be shared, arrays can"
+    if type(obj).__module__ == "array":
+        return "numpy.asarray(it) would be shared"
+    if numpy is not None and isinstance(obj, numpy.ndarray):
+        return _advise_array(obj, numpy)
+    if pandas is not None and isinstance(obj, (pandas.Series, pandas.Index, pandas.api.extensions.ExtensionArray)):
+        categories = getattr(getattr(obj, "array", obj), "categories", None)
+        return _advise_values(obj if categories is None else categories, pandas)
+    return ""
+
+
+def _advise_array(a: Any, numpy: Any) -> str:
+    if isinstance(a, numpy.ma.MaskedArray):
+        return "its .data and its .mask would be shared, packed as two arrays"
+    if a.dtype.hasobject:
+        strings = a.dtype == object and all(isinstance(v, str) for v in a.ravel().tolist())
+        return "astype('U') would be shared" if strings else "Python objects cannot be shared, arrays can"
+    if type(a) is not numpy.ndarray:
+        return "numpy.asarray(it) would be shared"
+    # What pickle has kept in its stream is a view of bytes.
+    return "its class makes it anew as it is loaded" if _owner(a).flags.owndata else CONVERTING
+
+
+def _advise_values(values: Any, pandas: Any) -> str:
+    if _objects(values, pandas):
+        of = isinstance(values, (pandas.Series, pandas.Index))
+        return f"{CONVERTING}, as Arrow strings" if of else "a Series of it would be shared, converted"
+    if values.dtype != object:
+        return CONVERTING
+    other = next(
+        (v for v in values if not isinstance(v, str) and not (pandas.api.types.is_scalar(v) and pandas.isna(v))), None
+    )
+    text = f"Python objects ({type(other).__name__})"
+    try:
+        import pyarrow
+
+        kind = pyarrow.Array.from_pandas(values).type
+    except Exception:  # noqa: BLE001  (it is not there, or cannot hold these)
+        return f"{text} cannot be shared"
+    how = "" if isinstance(values, pandas.Series) else "as a column "
+    return f"{text}: {how}shared in .arrow, as {kind}"

@@ -7,22 +7,29 @@ It walks an object that was just loaded from a mapped file: what lies in that ma
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
-from itertools import islice
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ._convert import advise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _MANY = 1000  # children up to which a container is told apart by name
-_DEPTH = 4
-_SOME = 10_000  # values of an object column that are looked at to tell what they are
+_FEW = 10  # the same where they have numbers for names
+_DEPTH = 8
+_ALL = 100_000  # children that are told apart in all
+_LABEL = 60  # characters of a key
 _PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None))
 _GC_HEAD = 16
 _CODE = (type, ModuleType, FunctionType, BuiltinFunctionType)  # belongs to the program, not to the data
+_HONEST = ("builtins", "collections", "array", "decimal")  # whose types say themselves how large they are
+_KNOWN = (*_HONEST, "numpy", "pandas", "pyarrow")  # of whose objects nothing is hidden
+_STATE = ("__reduce__", "__reduce_ex__", "__getstate__")
 
 
 class Part(NamedTuple):
@@ -62,49 +69,80 @@ def ranges(fd: int) -> list[tuple[int, int]]:
     return found
 
 
-def parts(obj: object, shared: list[tuple[int, int]], least: float = 0) -> list[Part]:
-    """What of obj does not lie in the ranges `shared`, by name, the largest first. Together about all that is private.
+def parts(obj: object, mapped: list[tuple[int, int]], least: float = 0) -> tuple[list[Part], int]:
+    """What of obj does not lie in the ranges `mapped`, by name, the largest first, and how many bytes of it do.
 
-    What takes less than `least` bytes is told in one.
+    What takes less than `least` bytes is told with what it belongs to, and at last not at all. Never raises.
     """
-    walk = _Walk(shared)
+    walk = _Walk(mapped, least)
     walk.named("", obj, 0)
-    found = sorted(walk.found, key=lambda item: -item[1])
-    large = [item for item in found if item[1] >= least]
     # Told after the walk: to look at values may have pandas make and keep more of them.
-    told = [walk.part(*item) for item in large]
-    small = [n for _, n, _ in found[len(large) :]]
-    if small:
-        name = "a smaller part" if len(small) == 1 else f"{len(small):,} smaller parts"
-        told.append(Part(name, "", sum(small), ""))
-    return told
+    return [walk.part(item) for item in sorted(walk.found, key=lambda item: -item.bytes)], sum(walk.shared.values())
+
+
+class _Found(NamedTuple):
+    """Something private."""
+
+    name: str
+    bytes: int
+    obj: Any  # None: most of it was told apart
+    copier: str  # the class that has copied what could have been shared, or ""
 
 
 class _Walk:
     """One walk, which counts nothing twice."""
 
-    def __init__(self, shared: list[tuple[int, int]]) -> None:
-        self.found: list[tuple[str, int, Any]] = []  # name, bytes, what it is; None: it was told apart
-        self._shared = shared
+    def __init__(self, mapped: list[tuple[int, int]], least: float) -> None:
+        self.found: list[_Found] = []
+        self.shared: dict[int, int] = {}  # address → bytes of it that are used
+        self._mapped, self._least, self._left = mapped, max(least, 1), _ALL
         self._seen: set[int] = set()
-        self._counted: dict[int, int] = {}  # id of what owns an array's memory → bytes of it that were counted
+        self._counted: dict[int, int] = {}  # address of an array's memory → bytes of it that were counted
+        self._copied: dict[str, int] = {}  # class → bytes that its objects hide from gc
+        self._hides: dict[type, bool] = {}
         self._keep: list[Any] = []  # made by the walk: ids must not be used again
         self._numpy, self._pandas, self._arrow = (sys.modules.get(m) for m in ("numpy", "pandas", "pyarrow"))
 
-    def named(self, name: str, obj: Any, depth: int) -> None:
-        """Count obj, and its children by themselves where they have names."""
-        children = list(self._children(name, obj)) if depth < _DEPTH and id(obj) not in self._seen else []
+    def named(self, name: str, obj: Any, depth: int) -> int:
+        """Find what is private of obj, its children by themselves where they have names.
+
+        Returns the bytes of what is too small to be told.
+        """
+        told, small, children = len(self.found), 0, []
+        if depth < _DEPTH and self._left > 0 and id(obj) not in self._seen:
+            with contextlib.suppress(Exception):  # whatever an object does when it is looked at: then it is told whole
+                obj = self._valued(obj)
+                children = list(self._children(name, obj))
+        self._left -= len(children)
         self._keep.append(children)
         for label, child in children:
-            self.named(label, child, depth + 1)
-        n = self._deep(obj)
-        if n > 0:
-            label = f"{name or type(obj).__name__}, the rest of it" if children else name or f"the {type(obj).__name__}"
-            self.found.append((label, n, None if children else obj))
+            small += self.named(label, child, depth + 1)
+        before = dict(self._copied)
+        n = self._deep(obj) + small
+        if n < self._least:
+            return n
+        what, apart = type(obj.of if type(obj) is _Values else obj).__name__, len(self.found) > told
+        label = f"{name or what}, the rest of it" if apart else name or f"the {what}"
+        copier = next((c for c, b in self._copied.items() if b - before.get(c, 0) > n / 2), "")
+        self.found.append(_Found(label, n, None if apart else obj, copier))
+        return 0
 
-    def part(self, name: str, n: int, obj: Any) -> Part:
+    def part(self, item: _Found) -> Part:
         """What was found, in words."""
-        return Part(name, "", n, "") if obj is None else Part(name, self._kind(obj), n, self._advice(obj))
+        kind = advice = ""
+        if item.obj is not None:
+            with contextlib.suppress(Exception):
+                kind = self._kind(item.obj)
+                advice = advise(item.obj.of if isinstance(item.obj, _Values) else item.obj)
+        if item.copier:
+            advice = f"{item.copier} copies its arrays as it is loaded: they cannot be shared"
+        return Part(item.name, kind, item.bytes, advice)
+
+    def _valued(self, obj: Any) -> Any:
+        pandas = self._pandas
+        if pandas is None or isinstance(obj, pandas.MultiIndex):
+            return obj
+        return _Values(obj) if isinstance(obj, (pandas.Index, pandas.api.extensions.ExtensionArray)) else obj
 
     def _children(self, name: str, obj: Any) -> Iterator[tuple[str, Any]]:
         pandas, prefix = self._pandas, f"{name} " if name else ""
@@ -113,51 +151,104 @@ class _Walk:
         if pandas is not None and isinstance(obj, pandas.DataFrame):
             for i, column in enumerate(obj.columns):
                 yield f"{prefix}column {column}", _Values(obj.iloc[:, i])
-            yield f"{prefix}index", _Values(obj.index)
+            yield f"{prefix}index", obj.index
+            yield f"{prefix}names of columns", obj.columns
         elif pandas is not None and isinstance(obj, pandas.Series):
             yield f"{prefix}values", _Values(obj)
-            yield f"{prefix}index", _Values(obj.index)
-        elif self._arrow is not None and isinstance(obj, self._arrow.Table):
-            for i, column in enumerate(obj.column_names):
+            yield f"{prefix}index", obj.index
+        elif pandas is not None and isinstance(obj, pandas.MultiIndex):
+            for i, (label, level, codes) in enumerate(zip(obj.names, obj.levels, obj.codes)):
+                yield f"{prefix}level {i if label is None else label}", _Values(level)
+                yield f"{prefix}codes of level {i if label is None else label}", codes
+        elif self._arrow is not None and isinstance(obj, (self._arrow.Table, self._arrow.RecordBatch)):
+            for i, column in enumerate(obj.schema.names):
                 yield f"{prefix}column {column}", obj.column(i)
         elif isinstance(obj, dict):
-            if len(obj) <= _MANY and all(isinstance(key, (str, int)) for key in obj):
-                for key, value in obj.items():
-                    yield f"{name}[{key!r}]", value
-        elif isinstance(obj, (list, tuple)):
             if len(obj) <= _MANY:
+                for key, value in obj.items():
+                    yield f"{name}[{_label(key)}]", value
+        elif isinstance(obj, tuple) and hasattr(obj, "_fields"):
+            for label, value in zip(obj._fields, obj):
+                yield f"{name}.{label}", value
+        elif isinstance(obj, (list, tuple)):
+            if len(obj) <= _FEW:
                 for i, value in enumerate(obj):
                     yield f"{name}[{i}]", value
-        elif type(obj).__module__.partition(".")[0] not in ("pandas", "pyarrow", "numpy", "builtins"):
+        elif type(obj).__module__.partition(".")[0] not in ("pyarrow", "numpy", "builtins"):
             for key, value in getattr(obj, "__dict__", {}).items():
                 yield f"{name}.{key}", value
+            for base in type(obj).__mro__:
+                slots = base.__dict__.get("__slots__", ())
+                for key in (slots,) if isinstance(slots, str) else slots:
+                    if hasattr(obj, key) and key != "__dict__":
+                        yield f"{name}.{key}", getattr(obj, key)
 
     def _deep(self, start: Any) -> int:
         """The private bytes of an object and all that it leads to and that was not counted yet."""
         total, stack = 0, [start]
         while stack:
             obj = stack.pop()
-            if isinstance(obj, _Values):
-                total += self._values(obj, stack)
-                continue
-            if id(obj) in self._seen or isinstance(obj, _CODE):
-                continue
-            self._seen.add(id(obj))
-            if isinstance(obj, _PLAIN):
+            if type(obj) is _Values:
+                try:
+                    total += self._values(obj, stack)
+                except Exception:  # noqa: BLE001  (an array of somebody's own)
+                    stack.append(obj.of)
+            elif id(obj) not in self._seen and not issubclass(type(obj), _CODE):
+                self._seen.add(id(obj))
                 total += _own(obj)
-            elif self._numpy is not None and isinstance(obj, self._numpy.ndarray):
-                total += _own(obj) + self._array(obj, None, stack)
-            elif self._arrow is not None and isinstance(obj, (self._arrow.ChunkedArray, self._arrow.Array)):
-                total += self._arrow_buffers(obj)
-            elif isinstance(obj, memoryview):
-                total += _own(obj)
-                if isinstance(obj.obj, (bytes, bytearray)):
-                    stack.append(obj.obj)
-            elif isinstance(obj, dict):  # whose referents, as gc has them, lack keys that are strings
-                total += _own(obj) + self._each(obj.keys(), stack) + self._each(obj.values(), stack)
-            else:
-                total += _own(obj) + self._each(gc.get_referents(obj), stack)
+                try:
+                    total += self._one(obj, stack)
+                except Exception:  # noqa: BLE001  (an object may do anything when it is looked at; gc asks none)
+                    total += self._each(gc.get_referents(obj), stack)
         return total
+
+    def _one(self, obj: Any, stack: list[Any]) -> int:
+        """What lies behind an object and is no object. Those that it leads to go onto the stack."""
+        numpy, arrow = self._numpy, self._arrow
+        if isinstance(obj, _PLAIN):
+            return 0
+        if numpy is not None and isinstance(obj, numpy.ndarray):
+            stack.extend(() if type(obj) is numpy.ndarray else gc.get_referents(obj))
+            return self._array(obj, None, stack)
+        if arrow is not None and isinstance(obj, (arrow.ChunkedArray, arrow.Array)):
+            return self._arrow_buffers(obj)
+        if arrow is not None and isinstance(obj, (arrow.Table, arrow.RecordBatch)):
+            stack.extend(obj.columns)
+            return 0
+        if isinstance(obj, memoryview):
+            if isinstance(obj.obj, (bytes, bytearray)):
+                stack.append(obj.obj)
+            return 0
+        if isinstance(obj, dict):  # whose referents, as gc has them, lack keys that are strings
+            n = self._each(obj.keys(), stack) + self._each(obj.values(), stack)
+            return n if type(obj) is dict else n + self._each(gc.get_referents(obj), stack)
+        return self._hidden(obj, stack) + self._each(gc.get_referents(obj), stack)
+
+    def _hidden(self, obj: Any, stack: list[Any]) -> int:
+        """Memory of an object of an extension that only its state for pickle shows: a tree of scikit-learn."""
+        kind = type(obj)
+        if kind not in self._hides:
+            self._hides[kind] = kind.__module__.partition(".")[0] not in _KNOWN and any(
+                name in base.__dict__ and not isinstance(base.__dict__[name], FunctionType)
+                for base in kind.__mro__[:-1]
+                for name in _STATE
+            )
+        if not self._hides[kind] or self._numpy is None:
+            return 0
+        state = obj.__reduce_ex__(5)
+        self._keep.append(state)
+        n, inner = 0, [state]
+        while inner:
+            value = inner.pop()
+            if type(value) in (tuple, list):
+                inner.extend(value)
+            elif type(value) is dict:
+                inner.extend(value.values())
+            elif type(value) is self._numpy.ndarray and not value.flags.owndata:  # no copy that was made for pickle
+                n += self._array(value, None, stack)
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        self._copied[name] = self._copied.get(name, 0) + n
+        return n
 
     def _each(self, objects: Iterable[Any], stack: list[Any]) -> int:
         """The plain ones of many objects, counted at once since there may be millions; the others go onto the stack."""
@@ -174,7 +265,7 @@ class _Walk:
         """Of a column or an index of pandas."""
         if type(values.of).__name__ == "RangeIndex":  # whose values are made when asked for
             return 0
-        array: Any = getattr(values.of, "array", None)
+        array: Any = getattr(values.of, "array", values.of)
         leaves = [getattr(array, name, None) for name in ("_ndarray", "_data", "_mask", "_pa_array")]
         if type(array).__name__ == "Categorical":
             stack.append(array.categories)
@@ -193,43 +284,54 @@ class _Walk:
 
     def _array(self, array: Any, part: int | None, stack: list[Any]) -> int:
         """The memory behind an array: `part` bytes of it, or all."""
-        owner = array
+        owner, n = array, 0
         while self._numpy is not None and isinstance(owner.base, self._numpy.ndarray):
             owner = owner.base
-        if self._is_shared(array.__array_interface__["data"][0]):
-            return 0
-        whole = int(owner.nbytes)
+            if id(owner) not in self._seen:
+                self._seen.add(id(owner))
+                n += _own(owner)
+        address, whole = owner.__array_interface__["data"][0], int(owner.nbytes)
+        if self._is_shared(address, whole):
+            return n + (_own(owner.base) if isinstance(owner.base, memoryview) else 0)
         holder = owner if owner.base is None else owner.base
         if isinstance(holder, memoryview):
             holder = holder.obj
         self._seen.add(id(holder))
-        counted = self._counted.get(id(holder), 0)
-        n = whole - counted if part is None else min(part, whole - counted)
-        self._counted[id(holder)] = counted + n
-        if array.dtype.hasobject and array.dtype.kind == "O":
-            n += self._each(array.ravel().tolist(), stack)
-        return n
+        counted = self._counted.get(address, 0)
+        more = max(whole - counted, 0) if part is None else min(part, max(whole - counted, 0))
+        self._counted[address] = counted + more
+        return n + more + (self._objects(array, stack) if array.dtype.hasobject else 0)
+
+    def _objects(self, array: Any, stack: list[Any]) -> int:
+        if array.dtype.names is not None:
+            fields = [array[name] for name in array.dtype.names]
+            return sum(self._objects(field, stack) for field in fields if field.dtype.hasobject)
+        return self._each(array.ravel().tolist(), stack)
 
     def _arrow_buffers(self, array: Any) -> int:
         total = 0
         for chunk in getattr(array, "chunks", [array]):
             for buffer in chunk.buffers():
-                if buffer is not None and buffer.address not in self._seen and not self._is_shared(buffer.address):
-                    self._seen.add(buffer.address)
-                    total += buffer.size
+                if buffer is None or buffer.address in self._seen or self._is_shared(buffer.address, buffer.size):
+                    continue
+                self._seen.add(buffer.address)
+                total += buffer.size
             if hasattr(chunk, "dictionary"):
                 total += self._arrow_buffers(chunk.dictionary)
         return total
 
-    def _is_shared(self, address: int) -> bool:
-        return any(first <= address < last for first, last in self._shared)
+    def _is_shared(self, address: int, length: int) -> bool:
+        found = any(first <= address < last for first, last in self._mapped)
+        if found:
+            self.shared[address] = max(self.shared.get(address, 0), length)
+        return found
 
     def _kind(self, obj: Any) -> str:
         if isinstance(obj, _Values):
             return str(getattr(obj.of, "dtype", type(obj.of).__name__))
         if isinstance(obj, (str, bytes, bytearray)):
             return type(obj).__name__
-        if hasattr(obj, "dtype"):
+        if self._numpy is not None and isinstance(obj, self._numpy.ndarray):
             return f"{obj.dtype} array"
         if self._arrow is not None and isinstance(obj, self._arrow.ChunkedArray):
             return str(obj.type)
@@ -237,25 +339,6 @@ class _Walk:
             return f"{type(obj).__name__} of {len(obj):,}"
         except TypeError:
             return type(obj).__name__
-
-    def _advice(self, obj: Any) -> str:
-        """What would share it."""
-        of = obj.of if isinstance(obj, _Values) else obj
-        dtype = getattr(of, "dtype", None)
-        kind = getattr(dtype, "kind", "")
-        if kind in ("m", "M"):
-            return "converting shares it"
-        if isinstance(obj, (bytes, bytearray)):
-            return "numpy.frombuffer(it, 'u1') would be shared"
-        if dtype is None:
-            return "Python objects cannot be shared, arrays can" if isinstance(of, (dict, list, tuple, set)) else ""
-        if str(dtype) != "object":
-            return "converting shares it, if it was not contiguous"
-        some = islice((of.ravel() if hasattr(of, "ravel") else of), _SOME)
-        other = next((v for v in some if not isinstance(v, str) and v is not None and v == v), None)
-        if other is not None:
-            return f"Python objects ({type(other).__name__}) cannot be shared"
-        return "converting shares it, as Arrow strings" if isinstance(obj, _Values) else "astype('S') would be shared"
 
 
 class _Values:
@@ -265,9 +348,17 @@ class _Values:
         self.of = of
 
 
+def _label(key: Any) -> str:
+    """A key of a dict, if it is short and plain."""
+    plain = all(type(k) in _PLAIN for k in key) if type(key) is tuple else type(key) in _PLAIN
+    text = repr(key) if plain and not (isinstance(key, (str, bytes, tuple)) and len(key) > _LABEL) else ""
+    return text if 0 < len(text) <= _LABEL else f"a {type(key).__name__}"
+
+
 def _own(obj: Any) -> int:
     """The bytes of an object without what it leads to."""
-    if isinstance(obj, (*_PLAIN, dict, list, tuple, set, frozenset, memoryview)):
+    by = getattr(type(obj).__sizeof__, "__objclass__", None)
+    if by is not None and by.__module__ in _HONEST:
         n = sys.getsizeof(obj)
     else:
         # Not what the type says itself: numpy and pandas count data that may be shared.

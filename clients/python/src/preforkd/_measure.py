@@ -10,17 +10,20 @@ import importlib
 import json
 import mmap
 import os
+import re
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _inband
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _SMALL = 0.01  # of all that is private: smaller parts are told in one
 _REST = 0.02  # of all: what no name was found for is told from here on
+_FREE = re.compile(rb"^(?:# bytes in available blocks +=|[\d,]+ unused pools \* \d+ bytes +=) +([\d,]+)$", re.MULTILINE)
 
 
 class Measured(NamedTuple):
@@ -29,6 +32,7 @@ class Measured(NamedTuple):
     private: int | None  # None: this system does not tell
     parts: list[_inband.Part]
     error: str  # why it could not be loaded, or ""
+    shared: int | None = None  # bytes of the file that it uses as they lie there
 
 
 def measure(path: str, form: str) -> Measured:
@@ -44,7 +48,8 @@ def measure(path: str, form: str) -> Measured:
     except ValueError:
         words = done.stderr.decode(errors="replace").strip().splitlines() or [f"it ended with code {done.returncode}"]
         return Measured(None, [], words[-1])
-    return Measured(told.get("private"), [_inband.Part(*p) for p in told.get("parts", [])], told.get("error", ""))
+    parts = [_inband.Part(*p) for p in told.get("parts", [])]
+    return Measured(told.get("private"), parts, told.get("error", ""), told.get("shared"))
 
 
 def read(content: memoryview, form: str) -> object:
@@ -76,26 +81,45 @@ def child() -> None:
                     importlib.import_module(name)
             if "pyarrow" in sys.modules:  # its pool takes some 4 MB at its first use
                 sys.modules["pyarrow"].array([1])
-            before = rss_anon()
+            before, free = rss_anon(), _free()
             obj = read(content, form)
-            after = rss_anon()
-            told["private"] = private = None if before is None or after is None else max(after - before, 0)
-            gc.disable()  # the walk makes millions of objects, and none to collect
-            told["parts"] = _parts(obj, _inband.ranges(file.fileno()), private or 0)
+            after, free = rss_anon(), _free() - free
+            trim()
+            free += max((after or 0) - (rss_anon() or 0), 0)
+            if before is not None and after is not None:
+                told["private"] = private = max(after - before, 0)
+                gc.disable()  # the walk makes millions of objects, and none to collect
+                parts, told["shared"] = _inband.parts(obj, _inband.ranges(file.fileno()), private * _SMALL)
+                told["parts"] = [*parts, *_rest(private, parts, free)]
         json.dump(told, answer)
         answer.flush()
         os._exit(0)  # what a library does at its end is of no interest
 
 
-def _parts(obj: object, shared: list[tuple[int, int]], private: int) -> list[_inband.Part]:
-    try:
-        parts = _inband.parts(obj, shared, private * _SMALL)
-    except Exception as e:  # noqa: BLE001  (whatever a class does when it is looked at)
-        return [_inband.Part("all of it, for it cannot be taken apart", f"{type(e).__name__}: {e}", private, "")]
+def _rest(private: int, parts: list[_inband.Part], free: int) -> Iterator[_inband.Part]:
+    """What of the private memory is none of the parts."""
     rest = private - sum(part.bytes for part in parts)
+    free = min(free, rest)
+    if free > private * _REST:
+        yield _inband.Part("what loading used and left free, for Python's next objects", "", free, "")
+        rest -= free
     if rest > private * _REST:
-        parts.append(_inband.Part("memory that libraries hold for it", "", rest, ""))
-    return parts
+        yield _inband.Part("what has no name: of libraries in C, of the allocator", "", rest, "")
+
+
+def _free() -> int:
+    """What Python's own allocator has free and cannot give back, since objects lie between; 0 where nobody tells."""
+    with contextlib.suppress(AttributeError, OSError), tempfile.TemporaryFile() as file:  # only CPython has it
+        stderr = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            sys._debugmallocstats()
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+        file.seek(0)
+        return sum(int(found.replace(b",", b"")) for found in _FREE.findall(file.read()))
+    return 0
 
 
 def _imported_by(content: memoryview, form: str) -> dict[str, Any]:
@@ -123,9 +147,8 @@ def _elsewhere(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def rss_anon() -> int | None:
-    """The private memory of this process in bytes, without what its allocator has free; None where nobody tells."""
+    """The private memory of this process in bytes; None where nobody tells."""
     gc.collect()
-    trim()
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as status:
             return next((int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon:")), None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from . import _arrow, pk5
 from ._contract import Error
+from ._convert import CONVERTING
 from ._inband import Part, size
 from ._measure import measure
 
@@ -29,18 +30,26 @@ class PackReport:
 
     path: str
     format: str  # pk5 or arrow
-    size: int  # of the file, which is shared
+    size: int  # of the file, which is in memory once
     private: int | None  # what each process that loads it has of its own, measured in one; None: could not be measured
     parts: tuple[Part, ...] = ()  # of that, by name, the largest first
     done: tuple[str, ...] = ()  # what convert=True has converted
     problem: str = ""  # why it could not be loaded in a fresh process, as a worker is one
+    shared: int | None = None  # what of the file all these processes use as it lies there; None: not known
 
     def __str__(self) -> str:
-        lines = [f"{self.path}: {self.format}, {size(self.size)}, shared by all workers"]
+        first = f"{self.path}: {self.format}, {size(self.size)}"
+        if self.private is not None and self.shared is not None:
+            once = size(self.shared) if self.shared else "nothing"
+            first += f"; {once} shared by all workers, {size(self.private)} private in each"
+        lines = [first]
         lines += [f"  converted: {text}" for text in self.done]
         if self.problem:
             lines.append(f"  problem: a fresh process cannot load it: {self.problem}")
-            lines.append("           (classes must come from a module that workers can import, not from __main__)")
+            if self.format == "pk5":
+                lines.append("           (classes must come from a module that workers can import, not from __main__)")
+            else:
+                lines.append("           (pandas cannot make it of Arrow: write .pk5)")
         elif self.private is None:
             lines.append(
                 "  private per worker: unknown, since this system does not tell (no RssAnon in /proc/self/status)"
@@ -81,14 +90,19 @@ def pack(
             if form == "pk5":
                 done = _write_pk5(obj, file, convert)
             else:
-                _arrow.write(_table(obj), file)
+                _write_arrow(obj, file)
         os.replace(new, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(new)
         raise
     told = measure(path, form)
-    return PackReport(path, form, os.path.getsize(path), told.private, tuple(told.parts), tuple(done), told.error)
+    parts = told.parts
+    if convert or form == "arrow":  # what is private now stays so in this format
+        other = "a .pk5 shares it, converted" if form == "arrow" else ""
+        parts = [p._replace(advice=other) if p.advice.startswith(CONVERTING) else p for p in parts]
+    length = os.path.getsize(path)
+    return PackReport(path, form, length, told.private, tuple(parts), tuple(done), told.error, told.shared)
 
 
 def _write_pk5(obj: Any, file: BinaryIO, convert: bool) -> list[str]:
@@ -102,6 +116,13 @@ def _write_pk5(obj: Any, file: BinaryIO, convert: bool) -> list[str]:
     converter.dump(obj)
     pk5.write(file, stream.getbuffer(), buffers)
     return converter.done
+
+
+def _write_arrow(obj: Any, file: BinaryIO) -> None:
+    try:
+        _arrow.write(_table(obj), file)
+    except (TypeError, ValueError) as e:  # two columns of one name, sparse ones
+        raise Error(f"cannot write this DataFrame as Arrow ({e}): change that column, or write .pk5") from e
 
 
 def _table(obj: Any) -> Any:

@@ -8,7 +8,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -55,11 +54,24 @@ type fleet struct {
 	stats *http.Client
 }
 
-// place makes a directory that every user may enter.
+// place makes a directory that every user may enter. Its path is short, without the test's name: sockets are made in it, whose
+// paths have 107 bytes. Where TMPDIR takes most of them it is in /tmp.
 func place(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755)); err != nil {
+	parent := os.TempDir()
+	if len(parent) > 64 {
+		parent = "/tmp"
+	}
+	dir, err := os.MkdirTemp(parent, "e2e-") //nolint:usetesting // t.TempDir has the test's name in its path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return dir

@@ -3,8 +3,9 @@
 
 package e2e
 
-// Proves: all Python of docs/python.md runs as it stands there: the pieces in their order in one worker, with the values that
-// the page tells; its service serves, counts and takes new data in place, and runs alone; its test passes without preforkd.
+// Proves: all Python of docs/python.md runs as it stands there: the pieces, saved as one file and started as the page says, as they
+// are and with the values checked that the page tells; what they start, a program with a pool of spawned processes among it; the
+// service serves, counts and takes new data in place, and runs alone; the test passes without preforkd.
 
 import (
 	"errors"
@@ -27,9 +28,9 @@ const guide = "../docs/python.md"
 func guided(t *testing.T) (dir string) {
 	t.Helper()
 	dir = place(t)
-	put(t, filepath.Join(dir, "guide.py"), textOf(t, script(t, "way_in/guide.py")))
+	put(t, filepath.Join(dir, "pieces.py"), textOf(t, script(t, "way_in/pieces.py")))
 	put(t, filepath.Join(dir, "python.md"), textOf(t, guide))
-	inGuide(t, dir, "guide.py", "python.md", "--files")
+	inGuide(t, dir, "pieces.py", "python.md")
 	inGuide(t, dir, "make_data.py")
 	return dir
 }
@@ -65,24 +66,24 @@ func guideCommand(t *testing.T, end string) string {
 	return ""
 }
 
-func TestThePiecesOfThePythonGuideRun(t *testing.T) {
-	dir := guided(t)
-	pieces := len(regexp.MustCompile("(?m)^```python$").FindAllString(textOf(t, guide), -1))
-	f := shared(t, dir, guideCommand(t, "python guide.py")+" python.md")
-	f.until("the end of the page in worker 0", func(s *supervisor.Snapshot) bool {
-		ran := -1
-		if len(s.Workers) > 0 {
-			_, _ = fmt.Sscanf(s.Workers[0].StatusText, "ran %d pieces", &ran)
-		}
-		return ran >= pieces // more with torch
-	})
-	f.settled(2)
-	f.stop()
+func TestThePiecesOfThePythonGuideRunAsOneFile(t *testing.T) {
+	dir, command := guided(t), guideCommand(t, "python guide.py")
+	checked := strings.Replace(command, "guide.py", "pieces.py --check guide.py", 1)
+	for _, command := range []string{command, checked} {
+		f := shared(t, dir, wayInEnv(t), command)
+		f.until("both workers have come to the loop at its end", func(s *supervisor.Snapshot) bool {
+			if strings.Contains(f.output(), "Traceback") {
+				t.Fatal("the program has failed")
+			}
+			return len(ready(s)) == 2 && !slices.ContainsFunc(s.Workers, func(w supervisor.Worker) bool { return w.StatusText != "at work" })
+		})
+		f.stop()
+	}
 }
 
 func TestTheServiceOfThePythonGuideTakesNewDataInPlace(t *testing.T) {
 	dir := guided(t)
-	f := shared(t, dir, guideCommand(t, "python service.py"))
+	f := shared(t, dir, wayInEnv(t), guideCommand(t, "python service.py"))
 	inPlace := func(s *supervisor.Snapshot) bool {
 		return len(ready(s)) == 2 && !slices.ContainsFunc(s.Workers, func(w supervisor.Worker) bool { return !slices.Equal(w.InPlace, []string{"emb"}) })
 	}

@@ -26,6 +26,7 @@ import (
 // way is what a page tells its reader to do.
 type way struct {
 	diffs         [][]string // the lines of each
+	prepare       []string   // what makes an environment and data
 	before, after []string   // start commands, one for the other
 	reload        []string
 }
@@ -48,6 +49,8 @@ func toldBy(t *testing.T, page, heading string) (w way) {
 		words := strings.Fields(command)
 		switch {
 		case !strings.HasPrefix(line, "    "):
+		case strings.HasPrefix(words[0], "python") || words[0] == "pip":
+			w.prepare = append(w.prepare, command)
 		case words[0] == "uvicorn" || words[0] == "gunicorn":
 			w.before = append(w.before, command)
 		case words[0] == "preforkd" && slices.Contains(words, "--"):
@@ -151,16 +154,22 @@ func wayInEnv(t *testing.T) []string {
 	}
 }
 
+// firstAnswer waits for it, and logs how long it took.
+func firstAnswer(t *testing.T, address, command string, began time.Time) {
+	t.Helper()
+	within(t, patience, "an answer", func() bool { _, err := get(address + questions()[0]); return err == nil })
+	t.Logf("%s: the first answer after %.1f s", command, time.Since(began).Seconds())
+}
+
 // unshared runs the service as it was. It returns its answers, and Σ PSS of its processes without files.
-func unshared(t *testing.T, dir, command string) (told []string, held int64) {
+func unshared(t *testing.T, dir string, env []string, command string) (told []string, held int64) {
 	t.Helper()
 	address, mark := freeAddress(t), "PREFORKD_E2E=before "+dir
 	_, port, _ := strings.Cut(address, ":")
-	words := strings.Fields(command)
-	cmd := exec.Command(venv(t, words[0]), words[1:]...)
+	cmd := exec.Command("sh", "-c", "exec "+command)
 	cmd.Dir = dir
 	// The commands name no port: they have their default's.
-	cmd.Env = slices.Concat(os.Environ(), wayInEnv(t), []string{mark, "UVICORN_PORT=" + port, "GUNICORN_CMD_ARGS=--bind " + address})
+	cmd.Env = slices.Concat(os.Environ(), env, []string{mark, "UVICORN_PORT=" + port, "GUNICORN_CMD_ARGS=--bind " + address})
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	log, err := os.Create(filepath.Join(dir, "before.log"))
 	if err != nil {
@@ -168,6 +177,7 @@ func unshared(t *testing.T, dir, command string) (told []string, held int64) {
 	}
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
+	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -176,6 +186,7 @@ func unshared(t *testing.T, dir, command string) (told []string, held int64) {
 		_ = cmd.Wait()
 		within(t, patience, "its end", func() bool { return len(marked(t, mark)) == 0 })
 	}()
+	firstAnswer(t, address, command, began)
 	within(t, patience, "four processes that have loaded the data", func() bool {
 		return strings.Count(textOf(t, log.Name()), "Application startup complete") == 4
 	})
@@ -186,11 +197,11 @@ func unshared(t *testing.T, dir, command string) (told []string, held int64) {
 }
 
 // shared starts the service as the page says.
-func shared(t *testing.T, dir, command string) *fleet {
+func shared(t *testing.T, dir string, env []string, command string) *fleet {
 	t.Helper()
 	flags, program, _ := strings.Cut(strings.TrimPrefix(command, "preforkd "), " -- ")
 	flags = strings.Replace(flags, "127.0.0.1:8000", "127.0.0.1:0", 1) // another may be taken
-	return start(t, spec{dir: dir, flags: strings.Fields(flags), command: strings.Fields(program), env: wayInEnv(t)})
+	return start(t, spec{dir: dir, flags: strings.Fields(flags), command: strings.Fields(program), env: env})
 }
 
 func TestOneLineAndTheStartCommandMakeOneCopy(t *testing.T) {
@@ -199,11 +210,12 @@ func TestOneLineAndTheStartCommandMakeOneCopy(t *testing.T) {
 	app := filepath.Join(dir, "app.py")
 	program := textOf(t, app)
 	newVersion(t, dir, 2)
-	second, _ := unshared(t, dir, told.before[0])
+	env := wayInEnv(t)
+	second, _ := unshared(t, dir, env, told.before[0])
 	for i, before := range told.before {
 		put(t, app, program)
 		newVersion(t, dir, 1)
-		first, held := unshared(t, dir, before)
+		first, held := unshared(t, dir, env, before)
 		if slices.Equal(first, second) {
 			t.Fatal("both versions give the same answers")
 		}
@@ -218,8 +230,8 @@ func TestOneLineAndTheStartCommandMakeOneCopy(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, change %d", strings.Fields(before)[0], k+1), func(t *testing.T) {
 				put(t, app, apply(t, program, diff))
 				newVersion(t, dir, 1)
-				f := shared(t, dir, told.after[i])
-				f.savesThreeOfFour(held, more, first)
+				f := shared(t, dir, env, told.after[i])
+				f.savesThreeOfFour(searchBytes, held, more, first)
 				f.takesNewData(told.reload, dir, first, second)
 				f.stop()
 			})
@@ -229,30 +241,31 @@ func TestOneLineAndTheStartCommandMakeOneCopy(t *testing.T) {
 
 func TestTheReadmeTellsTheFirstOfTheseWays(t *testing.T) {
 	short, long := toldBy(t, "../README.md", "One line for a Python service"), toldBy(t, "../docs/python.md", "The way in")
+	long.prepare = nil
 	long.diffs, long.before, long.after = long.diffs[:1], long.before[:1], long.after[:1]
 	if !reflect.DeepEqual(short, long) {
 		t.Errorf("README.md tells %+v, docs/python.md %+v", short, long)
 	}
 }
 
-// savesThreeOfFour asks until every worker has read all of the data. Before, Σ PSS without files was held; a worker may hold a
-// little more of its own now.
-func (f *fleet) savesThreeOfFour(held, more int64, want []string) {
+// savesThreeOfFour asks until every worker has read all of the data, which has so many bytes. Before, Σ PSS without files was held;
+// a worker may hold a little more of its own now.
+func (f *fleet) savesThreeOfFour(size, held, more int64, want []string) {
 	f.t.Helper()
 	address := f.untilReady(4).Listen[0].Address
 	snap := f.until("four workers that have read all of it", func(s *supervisor.Snapshot) bool {
 		if got, err := answers(address); err != nil || !slices.Equal(got, want) {
 			f.t.Fatalf("answers %q, %v, want %q", got, err, want)
 		}
-		return s.Memory.Saved != nil && *s.Memory.Saved >= 3*searchBytes
+		return s.Memory.Saved != nil && *s.Memory.Saved >= 3*size
 	})
-	if text, _, _ := f.verb("status"); !strings.Contains(text, "Sharing: saved 28") { // MiB
+	if text, _, _ := f.verb("status"); !strings.Contains(text, fmt.Sprintf("Sharing: saved %d", 3*size/mib/10)) { // MiB, but for the last digit
 		f.t.Errorf("status says\n%s", text)
 	}
 	now := notOfFiles(f.t, marked(f.t, f.mark))
 	f.t.Logf("Σ PSS without files: %d MiB before, %d MiB now; preforkd says %d MiB saved", held/mib, now/mib, *snap.Memory.Saved/mib)
-	if less := held - now; less < 3*searchBytes-4*more {
-		f.t.Errorf("Σ PSS without files is %d MiB less, want three copies of %d MiB, but for %d MiB in each worker", less/mib, searchBytes/mib, more/mib)
+	if less := held - now; less < 3*size-4*more {
+		f.t.Errorf("Σ PSS without files is %d MiB less, want three copies of %d MiB, but for %d MiB in each worker", less/mib, size/mib, more/mib)
 	}
 	for _, w := range snap.Workers {
 		if w.Data[0].COW == nil || *w.Data[0].COW != 0 {

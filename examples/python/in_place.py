@@ -7,7 +7,7 @@
 
     mv new.npy emb.npy                      a moment later all workers answer with version 2, as the same processes
 
-`pip install preforkd numpy`. It runs without preforkd too: python in_place.py, in a folder with emb.npy.
+Install numpy and ../../clients/python by pip. It runs without preforkd too: python in_place.py, in a folder with emb.npy.
 docs/in-place.md has the rules; in_place_asgi.py is the same for an event loop.
 """
 

@@ -3,6 +3,7 @@
 import os
 import time
 
+from billiard.pool import TaskHandler
 from celery import Celery
 
 app = Celery("tasks", broker="filesystem://")
@@ -11,6 +12,16 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     worker_enable_remote_control=False,
 )
+
+
+def tell_others(self, original=TaskHandler.tell_others):
+    self.pool = list(self.pool)
+    original(self)
+
+
+# billiard 4.3.2 goes through its list of processes to tell each to end, while another thread takes those out that have ended: one may
+# be left out, and Celery's warm shutdown then waits for it for ever (pools of brokers without an event loop, as this one).
+TaskHandler.tell_others = tell_others
 
 
 def note(line):

@@ -1,0 +1,98 @@
+// Copyright 2026 The preforkd authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+// Proves: the way in as a new user goes it, with nothing of ours prepared: the commands of docs/python.md, as they stand there, make
+// an environment and data, run the service before and after, with the changed line and then with the package, which pip builds
+// from the repository. It logs how long each step takes and what the service holds.
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/preforkd/preforkd/supervisor"
+)
+
+// newcomer types commands. PATH leads to the virtual environment first, as after its activation.
+type newcomer struct {
+	t   *testing.T
+	env []string
+}
+
+// types runs a line of the page in a folder.
+func (n newcomer) types(dir, line string) {
+	n.t.Helper()
+	began := time.Now()
+	cmd := exec.Command("sh", "-c", line)
+	cmd.Dir, cmd.Env = dir, slices.Concat(os.Environ(), n.env)
+	out, err := cmd.CombinedOutput()
+	switch text := string(out); {
+	case err == nil:
+		n.t.Logf("%.1f s: %s", time.Since(began).Seconds(), line)
+	case strings.Contains(text, "ensurepip is not available"):
+		missing(n.t, "python3 -m venv (Debian: python3-venv)")
+	case regexp.MustCompile("No matching distribution found|Could not find a version").MatchString(text):
+		missing(n.t, "a package index, such as PyPI")
+	default:
+		n.t.Fatalf("%s: %v\n%s", line, err, text)
+	}
+}
+
+// servesAsBefore starts the service by preforkd and asks it. It returns when it holds three copies less.
+func (n newcomer) servesAsBefore(dir, command string, size, held int64, want []string) {
+	n.t.Helper()
+	began := time.Now()
+	f := shared(n.t, dir, n.env, command)
+	listening := f.until("the socket", func(s *supervisor.Snapshot) bool { return len(s.Listen) == 1 })
+	firstAnswer(n.t, listening.Listen[0].Address, command, began)
+	f.savesThreeOfFour(size, held, 8*mib, want)
+	f.stop()
+}
+
+func TestANewUserComesToOneCopyByTheCommandsOfThePage(t *testing.T) {
+	told, began := toldBy(t, guide, "The way in"), time.Now()
+	install := toldToInstall(t)
+	dir := place(t)
+	n := newcomer{t, []string{
+		"PATH=" + filepath.Join(dir, "venv", "bin") + ":" + os.Getenv("PATH"), "PYTHONPATH=", "VIRTUAL_ENV=", "PIP_DISABLE_PIP_VERSION_CHECK=1",
+	}}
+	app := filepath.Join(dir, "app.py")
+	program := textOf(t, script(t, "way_in/before.py"))
+	put(t, app, program)
+	for _, line := range told.prepare {
+		n.types(dir, line)
+	}
+	info, err := os.Stat(filepath.Join(dir, "emb.npy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered, held := unshared(t, dir, n.env, told.before[0])
+	t.Logf("it held %d MiB", held/mib)
+
+	put(t, app, apply(t, program, told.diffs[0]))
+	n.servesAsBefore(dir, told.after[0], info.Size(), held, answered)
+
+	n.types("..", install) // in the repository
+	n.types(dir, `python -c 'import preforkd, sys; assert preforkd.__file__.startswith(sys.prefix), preforkd.__file__'`)
+	put(t, app, apply(t, program, told.diffs[1]))
+	n.servesAsBefore(dir, told.after[0], info.Size(), held, answered)
+	t.Logf("%.0f s in all", time.Since(began).Seconds())
+}
+
+// toldToInstall is the command of the page that installs the package.
+func toldToInstall(t *testing.T) string {
+	t.Helper()
+	_, section, _ := strings.Cut(textOf(t, guide), "\n## Install the package\n")
+	line := regexp.MustCompile(`(?m)^    (pip install .*)$`).FindStringSubmatch(section)
+	if line == nil {
+		t.Fatalf("%s does not say how to install the package", guide)
+	}
+	return line[1]
+}

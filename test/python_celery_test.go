@@ -349,6 +349,7 @@ func TestACeleryTaskWhoseProcessIsKilledIsDoneByAnother(t *testing.T) {
 	c.done(15)
 	gate := filepath.Join(c.dir, "hold")
 	put(t, gate, "")
+	c.send(tasks, 2*tasks, "0")() // so that there is one for each
 	within(t, patience, "a task in every process of both pools", func() bool { return c.underWay() == 8 })
 	victim := f.untilReady(2).Workers[1]
 	for _, pid := range host.Tree("/proc", *victim.PID) {
@@ -360,7 +361,7 @@ func TestACeleryTaskWhoseProcessIsKilledIsDoneByAnother(t *testing.T) {
 	f.until("the slot's next process", func(s *supervisor.Snapshot) bool {
 		return len(ready(s)) == 2 && s.Workers[1].Incarnation == victim.Incarnation+1
 	})
-	c.done(tasks)
+	c.done(2 * tasks)
 	f.stop()
 	again := 0
 	for id, runs := range c.runs() {
@@ -370,7 +371,7 @@ func TestACeleryTaskWhoseProcessIsKilledIsDoneByAnother(t *testing.T) {
 			t.Errorf("task %s: %+v", id, runs)
 		}
 	}
-	t.Logf("%d of %d tasks were begun again; answers by version: %v", again, tasks, c.right())
+	t.Logf("%d of %d tasks were begun again; answers by version: %v", again, 2*tasks, c.right())
 	if again < 1+4 {
 		t.Errorf("%d tasks were begun again, want that of the process and those of the worker that were killed", again)
 	}

@@ -137,7 +137,7 @@ class Reading:
     def print(self):
         if not self.rows:
             return
-        lines = [("segment", "workers", "T0", "T0 + T1", "longest call, its work", *self.names)]
+        lines = [("segment", "workers", "T0", "T0 + T1", "longest call, most work", *self.names)]
         for pages, size, count, longest, work, got in self.rows:
             table = Table("stats", pages=pages, size=size, workers=count)
             line = [f"{size_text(size)}, {pages}", str(count)]
@@ -147,7 +147,7 @@ class Reading:
                 ratio = f" ({number(statistics.median(ratios))}×)" if ratios else ""
                 line.append(number(statistics.median(values)) + ratio)
             table.add("longest call", [longest], "ms")
-            table.add("longest call, processor time", [work], "ms")
+            table.add("most processor time of a call", [work], "ms")
             line.insert(4, f"{number(longest)} {number(work) if pages == '4 KiB' else '–'}")
             lines.append(line)
         say(
@@ -180,7 +180,7 @@ class Reading:
         if calls:
             longest, work = map(max, zip(*calls))
             table.add("longest call on 4 KiB pages, of all rows and rounds", [longest], "ms", goal=1, at_most=True)
-            table.add("  without what else took the processor in it", [work], "ms", goal=1, at_most=True)
+            table.add("  most processor time of one of these calls", [work], "ms", goal=1, at_most=True)
         table.print("The goals among them", "to T0 + T1")
 
 

@@ -338,13 +338,13 @@ func TestACallIsAsLongAsTheMachineAllows(t *testing.T) {
 	if got := reach(&p); got != firstReach {
 		t.Errorf("the first call covers %d", got)
 	}
-	p.took(2<<20, 30*time.Microsecond)
+	p.took(2<<20, 15*time.Microsecond)
 	if got := reach(&p); got != smallReach {
 		t.Errorf("on a fast machine a call covers %d", got)
 	}
 	p.took(16<<20, 2400*time.Microsecond)
-	if got := reach(&p); got != 2<<20 {
-		t.Errorf("on a slow machine a call covers %d, want 0.3 ms of 0.15 ms a MiB", got)
+	if got := reach(&p); got != 1<<20 {
+		t.Errorf("on a slow machine a call covers %d, want 0.15 ms of 0.15 ms a MiB", got)
 	}
 	p.took(2<<20, 20*time.Millisecond)
 	if got := reach(&p); got != leastReach {

@@ -16,7 +16,7 @@ type pace struct {
 }
 
 const (
-	callAim    = 300 * time.Microsecond
+	callAim    = 150 * time.Microsecond // a call more is less than a microsecond, and so much less to wait for
 	callMost   = 600 * time.Microsecond // below 1 ms by the clock too, with an interrupt or two
 	firstReach = 2 << 20                // while nothing is known
 	leastReach = 256 << 10

@@ -115,7 +115,7 @@ def test_usage(tmp_path: Path) -> None:
         (["pack", "no.parquet", "x.pk5"], "No such file or directory: 'no.parquet'"),
         (["pack", "shop:leave", "x.pk5"], "cannot read shop:leave: SystemExit: closed"),
         (["pack", "sys:exit", "x.pk5"], "cannot read sys:exit: SystemExit"),
-        (["pack", "shop:odd", "x.pk5", "--name", "k"], "cannot find 'k' in shop:odd: it is a Odd"),
+        (["pack", "shop:odd", "x.pk5", "--name", "k"], "cannot find 'k' in shop:odd: its type is Odd"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(tmp_path: Path, words: list[str], told: str) -> None:

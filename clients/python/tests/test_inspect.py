@@ -161,3 +161,42 @@ def test_an_empty_and_a_damaged_file_are_refused(tmp_path: Path) -> None:
         (tmp_path / "x.pkl").write_bytes(b"\x80\x04\x95" + bytes(8) + stream + b".")
         with pytest.raises(Error, match="cannot read damaged pickle"):
             inspect(str(tmp_path / "x.pkl"))
+
+
+def test_what_it_did_not_look_at_it_does_not_tell_as_nothing(tmp_path: Path) -> None:
+    made = {"words": [f"word {i}" for i in range(150_000)], "emb": numpy.zeros(100_000)}
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(made))
+    text = inspect(str(tmp_path / "x.pkl"))
+    assert "packing shares nothing" not in text
+    assert "in its first 200,000 opcodes are 0 B of arrays that packing shares; pack sees all" in text
+
+
+# numpy's array as joblib writes it, with this for its dtype and its shape.
+WRAPPER = (
+    b"\x80\x04\x95" + bytes(8) + b"\x8c\x1ajoblib.numpy_pickle_compat\x8c\x11NumpyArrayWrapper\x93)\x81}("
+    b"\x8c\x05dtype\x8c\x05numpy\x8c\x05dtype\x93%s\x85R\x8c\x05shape%sub."
+)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [
+        (b")" + b"2\x86" * 60, b"K\x01\x85"),  # a tuple of 2^60 tuples
+        (b"\x8c\x02f8", b"(" + b"K\x02" * 100_000 + b"t"),
+        (b"\x8c\x02f8", b"\x8a\xff" + b"\x7f" * 255 + b"\x85"),
+        (b"\x8c\x02f8", b"K\x01"),
+        (b"\x8c\x0bf8888888888", b"K\x01\x85"),
+    ],
+)
+def test_an_array_of_joblib_that_can_be_none(tmp_path: Path, dtype: bytes, shape: bytes) -> None:
+    (tmp_path / "x.joblib").write_bytes(WRAPPER % (dtype, shape))
+    with pytest.raises(Error, match="^cannot read damaged pickle: an array of joblib without a dtype and a shape"):
+        inspect(str(tmp_path / "x.joblib"))
+
+
+def test_a_pickle_that_tells_of_more_memory_than_there_is(tmp_path: Path) -> None:
+    (tmp_path / "x.pkl").write_bytes(
+        b"\x80\x04\x95" + bytes(8) + b"\x8e" + struct.pack("<Q", 1 << 46) + b"x" * 100 + b"."
+    )
+    with pytest.raises(Error, match="^cannot read damaged pickle: (?!it does not begin)"):
+        inspect(str(tmp_path / "x.pkl"))

@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,8 +19,6 @@ from preforkd import _memory
 from .conftest import SOURCE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .conftest import Segments
 
 MIB = 1 << 20
@@ -89,7 +88,10 @@ def test_files_of_the_same_inode_on_several_devices_are_told_apart(tmp_path: Pat
     if done.returncode == 99 or "unshare:" in done.stderr:
         pytest.skip("needs root, to mount in a namespace of its own")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [1, {"emb": 20480, "other": 8192}]
+    inodes, data = json.loads(done.stdout)
+    if inodes > 1:
+        pytest.skip("needs Linux 5.9, where each tmpfs counts its inodes by itself")
+    assert data == {"emb": 20480, "other": 8192}
 
 
 def test_two_names_of_one_file_have_both_what_is_resident(tmp_path: Path) -> None:
@@ -97,3 +99,14 @@ def test_two_names_of_one_file_have_both_what_is_resident(tmp_path: Path) -> Non
     for name in ("a", "b"):
         bytes(preforkd.buffer(name, default=tmp_path / "f"))
     assert preforkd.memory().data == {"a": 16384, "b": 16384}
+
+
+def test_one_file_by_two_paths_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "f").write_bytes(b"x" * 8192)
+    monkeypatch.chdir(tmp_path)
+    held = [bytes(preforkd.buffer("emb", default=path)) for path in ("f", "../" + tmp_path.name + "/f")]
+    (tmp_path / "g").symlink_to("f")
+    held.append(bytes(preforkd.buffer("emb", default="g")))
+    maps = sum(line.rstrip().endswith(f"{tmp_path}/f") for line in Path("/proc/self/maps").read_text().splitlines())
+    assert maps > 1
+    assert preforkd.memory().data == {"emb": maps * 8192}

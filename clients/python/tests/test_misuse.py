@@ -91,6 +91,7 @@ def test_a_file_that_may_not_be_read() -> None:
         file.touch(0)
         code = f"""
 import os, preforkd
+from preforkd import _arrays, _recognise  # which other users may not be able to read
 if os.geteuid() == 0:
     os.seteuid(65534)
 try:

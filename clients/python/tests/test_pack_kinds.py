@@ -8,17 +8,18 @@ import array
 import collections
 import datetime
 import decimal
+import io
+import mmap
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+import tracemalloc
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
 import preforkd
 from preforkd import Error, _inband
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 numpy = pytest.importorskip("numpy")
 N = 20_000
@@ -274,3 +275,58 @@ def test_converting_shares_the_strings_of_a_multiindex_and_of_categories(tmp_pat
     assert got.index.tolist() == made.index.tolist()
     assert got.index.names == ["row", "n"]
     assert got["kind"].tolist() == made["kind"].tolist()
+
+
+class Linked(set):  # type: ignore[type-arg]
+    """Its __reduce__ is in C: the walk looks into its state."""
+
+    def __init__(self, around: list[Any]) -> None:
+        super().__init__()
+        self.around = around
+
+
+def test_a_state_that_leads_back_to_itself_has_an_end() -> None:
+    around: list[Any] = words()
+    around.append(around)
+    sets = [Linked(around) for _ in range(500)]
+    told = sum(p.bytes for p in found(sets).values())
+    assert near(told, N * 64 + sys.getsizeof(around) + 500 * (sys.getsizeof(sets[0]) + sys.getsizeof(vars(sets[0]))))
+
+
+def test_of_dates_no_state_is_kept() -> None:
+    dates = {"dates": [datetime.datetime(2000, 1, 1) + datetime.timedelta(seconds=i) for i in range(100_000)]}
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        parts = found(dates)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert near(parts["['dates']"].bytes, 100_000 * (48 + 8))
+    assert peak < 20_000_000, "the ids of what was seen, and no more"
+
+
+def test_columns_of_many_tables_are_all_seen() -> None:
+    arrow = pytest.importorskip("pyarrow")
+    tables = [arrow.table({"a": arrow.array(range(i, 10_000 + i), arrow.int64())}) for i in range(50)]
+    assert near(sum(p.bytes for p in found(tables).values()), 50 * 80_000)
+
+
+def test_where_maps_tell_another_device_the_inode_must_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "f").write_bytes(bytes(8192))
+    with open(tmp_path / "f", "rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        at = _inband.ranges(file.fileno())
+        lines = io.StringIO(Path("/proc/self/maps").read_text())  # open itself would ask fstat
+        assert [last - first for first, last in at] == [8192]
+        status = os.fstat(file.fileno())
+
+        class Status:  # as on btrfs
+            st_dev, st_ino = status.st_dev + 1, status.st_ino
+
+        with monkeypatch.context() as patched:
+            patched.setattr(_inband.os, "fstat", lambda fd: Status)
+            patched.setattr(_inband, "open", lambda *_, **__: lines, raising=False)
+            there = _inband.ranges(file.fileno())
+        assert there == at
+    mapped.close()

@@ -27,9 +27,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     args = _parser().parse_args(argv)
     try:
-        code = int(args.run(args))
-        _flush()
-        return code
+        try:
+            return int(args.run(args))
+        finally:
+            _flush()
     except (Error, OSError, ImportError) as e:
         text = str(e) if str(e).startswith("cannot") else f"cannot {args.verb}: {e}"
         print(text, file=sys.stderr)
@@ -95,7 +96,7 @@ def _pack(args: argparse.Namespace) -> int:
         try:
             obj = obj[args.name]
         except Exception as e:
-            keys = f"it is a {type(obj).__name__}"
+            keys = f"its type is {type(obj).__name__}"
             if hasattr(type(obj), "keys"):
                 keys = ", ".join(map(str, list(obj)[:20]))
             raise Error(f"cannot find {args.name!r} in {args.input}: {keys}") from e

@@ -326,10 +326,10 @@ def split(name: str, default: Path | None = None) -> tuple[Dataset, str | None]:
     return current(dataset, default), member or None
 
 
-def mapped() -> list[tuple[str, int, int]]:
-    """The datasets that were mapped here: name, device, inode."""
+def mapped() -> list[tuple[str, int, int, bool]]:
+    """The datasets that were mapped here: name, device, inode, and whether it is a file of a disk."""
     there = [*_process.current.values(), *_process.defaults.values()]
-    return [(d.name, *d._ino) for d in there if "shared" in d._kept or "private" in d._kept]
+    return [(d.name, *d._ino, d.default or d.direct) for d in there if "shared" in d._kept or "private" in d._kept]
 
 
 @overload

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import sys
+from itertools import islice
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,7 +29,8 @@ _PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None))
 _GC_HEAD = 16
 _CODE = (type, ModuleType, FunctionType, BuiltinFunctionType)  # belongs to the program, not to the data
 _HONEST = ("builtins", "collections", "array", "decimal")  # whose types say themselves how large they are
-_KNOWN = (*_HONEST, "numpy", "pandas", "pyarrow")  # of whose objects nothing is hidden
+_KNOWN = (*_HONEST, "datetime", "numpy", "pandas", "pyarrow")  # of whose objects nothing is hidden
+_VAIN = 1000  # objects of a class without a hidden array, after which no other is asked for its state
 _STATE = ("__reduce__", "__reduce_ex__", "__getstate__")
 
 
@@ -58,15 +60,15 @@ def size(n: float) -> str:
 def ranges(fd: int) -> list[tuple[int, int]]:
     """Where this process has mapped the file of a descriptor: addresses, from and to."""
     status = os.fstat(fd)
-    found = []
+    found: dict[bool, list[tuple[int, int]]] = {True: [], False: []}  # by whether the device is that of stat
     with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
         for line in maps:
             span, _, _, device, inode = line.split(maxsplit=5)[:5]
-            major, minor = (int(part, 16) for part in device.split(":"))
-            if (os.makedev(major, minor), int(inode)) == (status.st_dev, status.st_ino):
+            if int(inode) == status.st_ino:
+                major, minor = (int(part, 16) for part in device.split(":"))
                 first, last = span.split("-")
-                found.append((int(first, 16), int(last, 16)))
-    return found
+                found[os.makedev(major, minor) == status.st_dev].append((int(first, 16), int(last, 16)))
+    return found[True] or found[False]  # btrfs and overlayfs tell another device in maps: then the inode must do
 
 
 def parts(obj: object, mapped: list[tuple[int, int]], least: float = 0) -> tuple[list[Part], int]:
@@ -99,7 +101,8 @@ class _Walk:
         self._seen: set[int] = set()
         self._counted: dict[int, int] = {}  # address of an array's memory → bytes of it that were counted
         self._copied: dict[str, int] = {}  # class → bytes that its objects hide from gc
-        self._hides: dict[type, bool] = {}
+        self._hides: dict[type, int] = {}  # class → of how many more objects to ask the state, if no array is in it
+        self._followed: set[int] = set()  # large containers in such states
         self._keep: list[Any] = []  # made by the walk: ids must not be used again
         self._numpy, self._pandas, self._arrow = (sys.modules.get(m) for m in ("numpy", "pandas", "pyarrow"))
 
@@ -109,10 +112,10 @@ class _Walk:
         Returns the bytes of what is too small to be told.
         """
         told, small, children = len(self.found), 0, []
-        if depth < _DEPTH and self._left > 0 and id(obj) not in self._seen:
+        if depth < _DEPTH and id(obj) not in self._seen and not issubclass(type(obj), _CODE):
             with contextlib.suppress(Exception):  # whatever an object does when it is looked at: then it is told whole
                 obj = self._valued(obj)
-                children = list(self._children(name, obj))
+                children = list(islice(self._children(name, obj), max(self._left, 0)))
         self._left -= len(children)
         self._keep.append(children)
         for label, child in children:
@@ -213,7 +216,9 @@ class _Walk:
         if arrow is not None and isinstance(obj, (arrow.ChunkedArray, arrow.Array)):
             return self._arrow_buffers(obj)
         if arrow is not None and isinstance(obj, (arrow.Table, arrow.RecordBatch)):
-            stack.extend(obj.columns)
+            columns = obj.columns
+            self._keep.append(columns)
+            stack.extend(columns)
             return 0
         if isinstance(obj, memoryview):
             if isinstance(obj.obj, (bytes, bytearray)):
@@ -228,27 +233,42 @@ class _Walk:
         """Memory of an object of an extension that only its state for pickle shows: a tree of scikit-learn."""
         kind = type(obj)
         if kind not in self._hides:
-            self._hides[kind] = kind.__module__.partition(".")[0] not in _KNOWN and any(
+            hides = kind.__module__.partition(".")[0] not in _KNOWN and any(
                 name in base.__dict__ and not isinstance(base.__dict__[name], FunctionType)
                 for base in kind.__mro__[:-1]
                 for name in _STATE
             )
-        if not self._hides[kind] or self._numpy is None:
+            self._hides[kind] = _VAIN if hides else 0
+        if self._hides[kind] == 0 or self._numpy is None:
             return 0
         state = obj.__reduce_ex__(5)
+        arrays = self._arrays_in(state)
+        if not arrays:
+            self._hides[kind] -= 1
+            return 0
+        self._hides[kind] = _VAIN
         self._keep.append(state)
-        n, inner = 0, [state]
-        while inner:
-            value = inner.pop()
-            if type(value) in (tuple, list):
-                inner.extend(value)
-            elif type(value) is dict:
-                inner.extend(value.values())
-            elif type(value) is self._numpy.ndarray and not value.flags.owndata:  # no copy that was made for pickle
-                n += self._array(value, None, stack)
+        n = sum(self._array(array, None, stack) for array in arrays)
         name = f"{kind.__module__}.{kind.__qualname__}"
         self._copied[name] = self._copied.get(name, 0) + n
         return n
+
+    def _arrays_in(self, state: Any) -> list[Any]:
+        """The arrays in plain containers, but for copies that were made for pickle."""
+        found, inner, seen = [], [state], set()
+        while inner:
+            value = inner.pop()
+            if type(value) in (tuple, list, dict):
+                if id(value) in seen or id(value) in self._followed:
+                    continue
+                seen.add(id(value))
+                if len(value) > _MANY:  # many objects may lead to it
+                    self._followed.add(id(value))
+                    self._keep.append(value)
+                inner.extend(value.values() if type(value) is dict else value)
+            elif self._numpy is not None and type(value) is self._numpy.ndarray and not value.flags.owndata:
+                found.append(value)
+        return found
 
     def _each(self, objects: Iterable[Any], stack: list[Any]) -> int:
         """The plain ones of many objects, counted at once since there may be millions; the others go onto the stack."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _OPS = 200_000  # of a pickle that are looked at; the rest is taken to be like them
 _LINES = 20
 _NAME = 200  # characters that a name has at most
+_DIMENSIONS = 64  # of an array: NPY_MAXDIMS
 _PIECE = 1_000_000  # bytes in one object that are worth a line
 # Bytes of the object that an opcode makes, without what its argument adds; in 64-bit CPython.
 _COSTS = {
@@ -73,6 +74,7 @@ class Estimate(NamedTuple):
     pieces: list[int]  # single bytes objects of 1 MB and more: arrays that stayed in the stream
     arrays: int  # bytes of arrays of numpy, those beside the stream included
     copied: int  # of these what a class is known to copy as it is loaded
+    cut: bool  # there are more opcodes than were looked at; arrays and copied are of those alone
     joblib: bool
 
 
@@ -144,6 +146,8 @@ def _bundle(content: memoryview) -> list[str]:
 
 def _packing(found: Estimate) -> str:
     """What packing would do to a pickle."""
+    if found.cut:
+        return f"in its first {_OPS:,} opcodes are {size(found.arrays)} of arrays that packing shares; pack sees all"
     if not found.arrays:
         return "packing shares nothing: no array of numpy is in it"
     rest = found.arrays - found.copied
@@ -173,13 +177,14 @@ def estimate(stream: memoryview, buffers: Sequence[int] = ()) -> Estimate:
     reader = _Opcodes(io.BufferedReader(File(stream), 1 << 16), list(reversed(buffers)))
     try:
         reader.run()
-    except (ValueError, OverflowError, IndexError, TypeError, OSError, RecursionError) as e:
-        raise Error(f"cannot read damaged pickle: {str(e)[:200]}") from e
+    except (ValueError, OverflowError, IndexError, TypeError, OSError, RecursionError, MemoryError) as e:
+        raise Error(f"cannot read damaged pickle: {str(e)[:200] or type(e).__name__}") from e
     private, position, large = reader.private, reader.position, sum(reader.pieces) + reader.skipped
-    if position + 1 < len(stream):  # there are more opcodes than are looked at
+    cut = position + 1 < len(stream)
+    if cut:
         private = large + math.ceil((private - large) * (len(stream) - large) / max(position - large, 1))
     known = sorted(m for m in reader.modules if m.isidentifier() and m not in ("builtins", "copyreg", "copy_reg"))
-    return Estimate(private, known, reader.pieces, reader.arrays, reader.copied, reader.skipped > 0)
+    return Estimate(private, known, reader.pieces, reader.arrays, reader.copied, cut, reader.skipped > 0)
 
 
 class _Blob(NamedTuple):
@@ -293,13 +298,14 @@ class _Opcodes:
         """The array that joblib has written as it is, behind the object that tells of it."""
         dtype, shape = wrapper.get("dtype"), wrapper.get("shape")
         name = dtype.args[0] if isinstance(dtype, _Made) and isinstance(dtype.args, tuple) and dtype.args else ""
-        kind = re.fullmatch(r"[<>|=]?([a-zA-Z])(\d*)", str(name)[:_NAME])
-        if kind is None or not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
+        kind = re.fullmatch(r"[<>|=]?([a-zA-Z])(\d{0,9})", name) if isinstance(name, str) else None
+        sizes = shape if isinstance(shape, tuple) and len(shape) <= _DIMENSIONS else (-1,)
+        if kind is None or not all(isinstance(n, int) and 0 <= n < 1 << 63 for n in sizes):
             raise ValueError("an array of joblib without a dtype and a shape")
         if kind[1] == "O":  # a pickle of its own
             self.run()
             return None
-        length = math.prod(shape) * (int(kind[2] or 1) * (4 if kind[1] == "U" else 1))
+        length = math.prod(sizes) * (int(kind[2] or 1) * (4 if kind[1] == "U" else 1))
         if wrapper.get("numpy_array_alignment_bytes") is not None:
             self._file.seek(self._file.read(1)[0], io.SEEK_CUR)
         self._file.seek(length, io.SEEK_CUR)

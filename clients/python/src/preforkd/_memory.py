@@ -65,10 +65,10 @@ def maps_of(device: int, inode: int) -> tuple[bytes, bytes]:
 
 def _resident() -> dict[str, int | None]:
     """Resident bytes of each dataset that is mapped here, found by the device and inode of its maps."""
-    datasets = [(name, *maps_of(device, inode)) for name, device, inode in mapped()]
+    datasets = {(name, *maps_of(device, inode), disk) for name, device, inode, disk in mapped()}
     if not datasets:
         return {}
-    inodes = {inode for _, _, inode in datasets}
+    inodes = {inode for _, _, inode, _ in datasets}
     resident: dict[tuple[bytes, bytes], int] = {}  # bytes by device and inode
     place = None
     try:
@@ -80,11 +80,12 @@ def _resident() -> dict[str, int | None]:
                 elif place is not None and words[0] == b"Rss:":
                     resident[place] = resident.get(place, 0) + int(words[1]) * 1024
     except OSError:
-        return {name: None for name, _, _ in datasets}
+        return {name: None for name, *_ in datasets}
     found: dict[str, int | None] = {}
-    for name, device, inode in datasets:
-        # On btrfs and overlayfs stat tells another device than maps: then the inode must do.
-        places = [(device, inode)] if (device, inode) in resident else [p for p in resident if p[1] == inode]
+    for name, device, inode, disk in datasets:
+        places = [(device, inode)] if (device, inode) in resident else []
+        if disk and not places:  # on btrfs and overlayfs stat tells another device than maps: then the inode must do
+            places = [place for place in resident if place[1] == inode]
         if places:
             found[name] = (found.get(name) or 0) + sum(resident[p] for p in places)
     return found

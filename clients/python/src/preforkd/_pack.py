@@ -49,7 +49,7 @@ class PackReport:
             if self.format == "pk5":
                 lines.append("           (classes must come from a module that workers can import, not from __main__)")
             else:
-                lines.append("           (pandas cannot make it of Arrow: write .pk5)")
+                lines.append("           (pandas may be unable to make it of Arrow: write .pk5)")
         elif self.private is None:
             lines.append(
                 "  private per worker: unknown, since this system does not tell (no RssAnon in /proc/self/status)"
@@ -121,8 +121,8 @@ def _write_pk5(obj: Any, file: BinaryIO, convert: bool) -> list[str]:
 def _write_arrow(obj: Any, file: BinaryIO) -> None:
     try:
         _arrow.write(_table(obj), file)
-    except (TypeError, ValueError) as e:  # two columns of one name, sparse ones
-        raise Error(f"cannot write this DataFrame as Arrow ({e}): change that column, or write .pk5") from e
+    except (TypeError, ValueError, OverflowError) as e:  # two columns of one name, sparse ones, large ints
+        raise Error(f"cannot write this {type(obj).__name__} as Arrow ({e}): change that column, or write .pk5") from e
 
 
 def _table(obj: Any) -> Any:

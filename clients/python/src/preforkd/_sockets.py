@@ -121,7 +121,7 @@ def _bind(name: str, address: str) -> sockets.socket:
             s.setsockopt(sockets.IPPROTO_IPV6, sockets.IPV6_V6ONLY, not both)
         s.bind(place)
         s.listen(1024)
-    except (OSError, ValueError, OverflowError) as e:
+    except (OSError, ValueError, OverflowError) as e:  # ValueError: a name that is none (UnicodeError)
         s.close()
         raise Error(
             f"cannot listen at {address!r}, the default of listener {name!r} ({e}): "
@@ -132,6 +132,8 @@ def _bind(name: str, address: str) -> sockets.socket:
 
 def _place(address: str) -> str | tuple[str, int] | None:
     """What bind takes; None for what is no address, or not a whole one."""
+    if "\0" in address:  # the kernel would take what is before it
+        return None
     if address.startswith("unix:"):
         path = address[len("unix:") :]
         if path in ("", "@"):  # the kernel would choose a name

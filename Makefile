@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Everything a developer does. Needed: Linux, Go 1.26, Python 3.11 or newer. Every target fetches the rest for itself:
-# Go modules, the pinned tools, an environment in .venv and, as root on Debian or Ubuntu, python3-venv, nodejs and chromium.
+# Go modules, the pinned tools, an environment in .venv and, as root on Debian or Ubuntu, python3-venv, nodejs, chromium, torch.
 
 SHELL    := /bin/bash
 GO       ?= go
@@ -40,6 +40,7 @@ demo: build $(VENV)/.demo ## run the example on real data: one copy for four wor
 test: build $(VENV)/.test ## run the tests of every package, of the Python client too
 	CGO_ENABLED=0 $(test_env) $(GO) test -shuffle=on ./...
 	cd clients/python && $(test_env) $(VENV)/bin/python -m pytest -q -p no:cacheprovider
+	@$(test_env) hack/torch.sh $(VENV)
 
 race: build $(VENV)/.test ## the same under the race detector (needs a C compiler)
 	@command -v $$($(GO) env CC) >/dev/null || \
@@ -73,7 +74,8 @@ e2e: build $(VENV)/.test ## run the end-to-end suites in test/; LONG=1: loads of
 	@hack/promtool.sh $(VENV)/bin
 	@hack/redis.sh $(VENV)/bin
 	@hack/tools.sh
-	cd test && $(e2e_env) $(GO) test -timeout 30m ./...
+	@$(test_env) hack/torch.sh $(VENV) --install
+	cd test && $(e2e_env) $(GO) test -count=1 -timeout 30m ./...
 
 dist: ## build the wheel and the sdist of the Python client into dist/
 	PYTHON=$(PYTHON) hack/dist.sh dist

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// ofTorch is what only torch says; clients/python tests it.
+// ofTorch is what only torch says; clients/python/tests/test_tensor.py hears it.
 const ofTorch = "UserWarning: The given NumPy array is not writable"
 
 func TestPythonsMessagesAreThoseOfThePage(t *testing.T) {

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 import preforkd
 
+from .conftest import PATIENCE
 from .test_arrays import SHAPES, fields, npy, safetensors
 
 torch = pytest.importorskip("torch", reason="needs torch (Debian: python3-torch)")
@@ -56,3 +60,23 @@ def test_what_torch_has_no_type_for(segments: Segments) -> None:
         segments.give(content, name, **fields(SHAPES[name], content))
         with pytest.raises(preforkd.Error, match=f"^cannot make a tensor of '{name}'"):
             preforkd.tensor(name)
+
+
+# docs/troubleshooting.md, which test/python_messages_test.go holds to these words.
+WARNING = "UserWarning: The given NumPy array is not writable"
+AWAY_FROM_THE_PACKAGE = """
+import sys, numpy, torch
+tensor = torch.from_numpy(numpy.load(sys.argv[1], mmap_mode=sys.argv[2]))
+tensor.fill_(1)
+print(int(tensor.sum()))
+"""
+
+
+@pytest.mark.parametrize(("mode", "code", "printed"), [("r", -signal.SIGSEGV, ""), ("c", 0, "12")])
+def test_what_the_page_says_of_torch_over_numpy(segments: Segments, mode: str, code: int, printed: str) -> None:
+    content = npy(np.zeros((3, 4), "<f4"))
+    path = segments.give(content)["path"]
+    command = [sys.executable, "-c", AWAY_FROM_THE_PACKAGE, path, mode]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stdout.strip()) == (code, printed), done.stderr
+    assert (WARNING in done.stderr) == (mode == "r"), done.stderr

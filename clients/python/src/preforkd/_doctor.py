@@ -19,6 +19,8 @@ _F_ADD_SEALS = 1033
 _ALL_SEALS = 0xF  # SEAL, SHRINK, GROW, WRITE
 _MFD_CLOEXEC, _MFD_ALLOW_SEALING, _MFD_NOEXEC_SEAL = 1, 2, 8
 _MADV_COLLAPSE = 25
+_SYS_PIDFD_OPEN, _SYS_PIDFD_GETFD = 434, 438  # the same on every machine that preforkd runs on
+_CAP_SETGID, _CAP_SETUID, _CAP_SYS_PTRACE = 6, 7, 19
 _LIBRARIES = ("numpy", "pandas", "pyarrow", "torch", "safetensors", "joblib")
 
 
@@ -36,7 +38,7 @@ def doctor() -> list[Finding]:
     """All findings; nothing of the host is changed."""
     found = [_kernel()]
     if found[0].state != "problem":
-        found += [*_segments(), _huge(), *_measuring(), _looking(), *_limits()]
+        found += [*_segments(), _huge(), *_measuring(), _looking(), _reaching(), _users(), *_limits()]
     found += [_python(), *_binary()]
     return found + _datasets()
 
@@ -201,6 +203,77 @@ def _looking() -> Finding:
         why = "where that is preforkd, paths lead through /proc/self/fd, and what a worker spawns needs the descriptor"
         return _warning(f"{text}: {e.strerror}; {why}")
     return _ok(f"{text} can be opened")
+
+
+def _reaching() -> Finding:
+    """Whether a descriptor of a child can be duplicated: what preforkd does with its workers' (docs/reload.md)."""
+    import errno
+
+    what = "pidfd_getfd on a child"
+    try:
+        _duplicate_of_child()
+    except OSError as e:
+        scope = _read("/proc/sys/kernel/yama/ptrace_scope").strip()
+        if e.errno == errno.ENOSYS:
+            todo = "it needs Linux 5.6 and no seccomp profile against it"
+        elif scope == "3":
+            todo = "kernel.yama.ptrace_scope is 3, which only a boot of the host takes back"
+        elif scope == "2" and not _capable(_CAP_SYS_PTRACE):
+            todo = "give preforkd CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope to 1"
+        else:
+            todo = "Docker: --cap-add SYS_PTRACE; elsewhere a seccomp profile that allows it"
+        return _warning(
+            f"{what}: {e.strerror or e}; event loops (uvicorn) may then drop connections when they are replaced, "
+            f"and --ready auto sees less: {todo}"
+        )
+    return _ok(f"{what}: workers with an event loop are replaced without loss, --ready auto sees what they accept")
+
+
+def _duplicate_of_child() -> None:
+    """Take the standard input of a process that waits for it; OSError where that is refused."""
+    import ctypes
+    import subprocess
+
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def call(number: int, *words: int) -> int:
+        fd = int(libc.syscall(ctypes.c_long(number), *map(ctypes.c_long, words)))
+        if fd < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return fd
+
+    # A program, not a bare fork: this process may have threads.
+    command = [sys.executable, "-ISc", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:  # noqa: S603 (our own interpreter)
+        pidfd = call(_SYS_PIDFD_OPEN, child.pid, 0)
+        try:
+            fd = call(_SYS_PIDFD_GETFD, pidfd, 0, 0)
+        finally:
+            os.close(pidfd)
+        try:
+            # Both ends of a pipe have one inode.
+            if child.stdin is None or not os.path.sameopenfile(fd, child.stdin.fileno()):
+                raise OSError("it is another file")
+        finally:
+            os.close(fd)
+
+
+def _users() -> Finding:
+    """What this uid means for --user."""
+    if not (_capable(_CAP_SETUID) and _capable(_CAP_SETGID)):
+        return _ok(f"workers are of this user (uid {os.geteuid()}): --user is not to be had without root")
+    if _capable(_CAP_SYS_PTRACE):
+        return _ok("workers may be of another user (--user)")
+    return _warning(
+        "workers may be of another user (--user), but then preforkd may not reach into them as it may into its own: "
+        "give it CAP_SYS_PTRACE (Docker: --cap-add SYS_PTRACE)"
+    )
+
+
+def _capable(capability: int) -> bool:
+    """Whether this process has a capability; False where /proc does not say."""
+    effective = re.search(r"^CapEff:\s*([0-9a-f]+)", _read("/proc/self/status"), re.MULTILINE)
+    return effective is not None and bool(int(effective[1], 16) >> capability & 1)
 
 
 def _limits() -> list[Finding]:

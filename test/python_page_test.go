@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -24,8 +25,8 @@ func (s pythonServer) onThePage(t *testing.T, snap *supervisor.Snapshot, of phas
 	t.Helper()
 	words := s.command(t)
 	command := strings.Join(words[slices.Index(words, "--")+1:], " ")
-	cells := []string{s.name, "`" + command + "`", s.socket, s.waits, fmt.Sprint(s.tree), s.ends}
-	record := []string{s.name}
+	cells := []string{s.title(t), "`" + command + "`", s.socket, s.waits, fmt.Sprint(s.tree), s.ends}
+	record := []string{cells[0]}
 	for _, p := range of {
 		failed := len(p.fresh.failures) + len(p.kept.failures)
 		cells = append(cells, fmt.Sprint(failed))
@@ -59,7 +60,9 @@ func (s pythonServer) onThePage(t *testing.T, snap *supervisor.Snapshot, of phas
 	}
 }
 
-// withRow puts a row into the table between two markers, in the place of the one that begins as it does.
+var versionNumber = regexp.MustCompile(`[0-9]+(\.[0-9]+)+`)
+
+// withRow puts a row into the table between two markers, in the place of the one that begins as it does, whatever the versions.
 func withRow(t *testing.T, page, table, row string) string {
 	t.Helper()
 	begin, rest, ok := strings.Cut(page, "<!-- "+table+" -->\n")
@@ -67,9 +70,12 @@ func withRow(t *testing.T, page, table, row string) string {
 	if !ok || !closed {
 		t.Fatalf("docs/servers.md has no table %q", table)
 	}
-	name, _, _ := strings.Cut(row[1:], "|")
+	named := func(line string) string {
+		name, _, _ := strings.Cut(line[1:], "|")
+		return versionNumber.ReplaceAllString(name, "")
+	}
 	rows := slices.Collect(strings.Lines(lines))
-	at := slices.IndexFunc(rows, func(line string) bool { return strings.HasPrefix(line, "|"+name+"|") })
+	at := slices.IndexFunc(rows, func(line string) bool { return named(line) == named(row) })
 	if at < 0 {
 		rows, at = append(rows, row), len(rows)
 	}

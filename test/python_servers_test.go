@@ -13,7 +13,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -25,7 +27,7 @@ import (
 // pythonServer is an example of examples/python, and what docs/servers.md says of it.
 type pythonServer struct {
 	test    string
-	name    string // the first column of the table
+	name    string // the first column of the table, with {PACKAGE} for the version that runs
 	example string
 	needs   string // what it imports
 	mark    string // in its command, where the README has several
@@ -38,27 +40,27 @@ type pythonServer struct {
 func pythonServers() []pythonServer {
 	return []pythonServer{
 		{
-			test: "gunicorn-sync", name: "gunicorn 27.0.1, sync", example: "gunicorn", needs: "gunicorn", mark: "--graceful-timeout 20 app:app",
+			test: "gunicorn-sync", name: "gunicorn {gunicorn}, sync", example: "gunicorn", needs: "gunicorn", mark: "--graceful-timeout 20 app:app",
 			socket: "`LISTEN_FDS`, unasked", waits: "select or poll", tree: 2, ends: "exit code 0",
 		},
 		{
-			test: "gunicorn-gthread", name: "gunicorn 27.0.1, gthread", example: "gunicorn", needs: "gunicorn", mark: "gthread",
+			test: "gunicorn-gthread", name: "gunicorn {gunicorn}, gthread", example: "gunicorn", needs: "gunicorn", mark: "gthread",
 			socket: "`LISTEN_FDS`, unasked", waits: "epoll", tree: 2, ends: "exit code 0",
 		},
 		{
-			test: "uvicorn", name: "uvicorn 0.54.0, FastAPI 0.165.0", example: "fastapi", needs: "fastapi, uvicorn", mark: "uvicorn",
+			test: "uvicorn", name: "uvicorn {uvicorn}, FastAPI {fastapi}", example: "fastapi", needs: "fastapi, uvicorn", mark: "uvicorn",
 			socket: "`--fd {fd:http}`", waits: "epoll", tree: 1, ends: "SIGTERM",
 		},
 		{
-			test: "hypercorn", name: "hypercorn 0.18.0", example: "hypercorn", needs: "hypercorn", mark: "hypercorn",
+			test: "hypercorn", name: "hypercorn {hypercorn}", example: "hypercorn", needs: "hypercorn", mark: "hypercorn",
 			socket: "`--bind {listen:http}`", waits: "epoll", tree: 1, ends: "exit code 0",
 		},
 		{
-			test: "waitress", name: "waitress 3.0.2", example: "waitress", needs: "waitress", mark: "python",
+			test: "waitress", name: "waitress {waitress}", example: "waitress", needs: "waitress", mark: "python",
 			socket: "`sockets=[preforkd.socket()]`", waits: "select or poll", tree: 1, ends: "exit code 0",
 		},
 		{
-			test: "granian", name: "granian 2.8.7", example: "granian", needs: "granian", mark: "python",
+			test: "granian", name: "granian {granian}", example: "granian", needs: "granian", mark: "python",
 			socket: "a method of its embedded server", waits: "epoll", tree: 1, ends: "exit code 0",
 		},
 		{
@@ -66,6 +68,21 @@ func pythonServers() []pythonServer {
 			socket: "`preforkd.socket()`", waits: "select or poll", tree: 1, ends: "exit code 0",
 		},
 	}
+}
+
+var packages = regexp.MustCompile(`\{(\w+)\}`)
+
+// title is the name with the versions that the virtual environment has.
+func (s pythonServer) title(t *testing.T) string {
+	t.Helper()
+	return packages.ReplaceAllStringFunc(s.name, func(found string) string {
+		cmd := exec.Command(venv(t, "python"), "-c", "import importlib.metadata as m, sys; print(m.version(sys.argv[1]))", strings.Trim(found, "{}"))
+		version, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("the version of %s: %v", found, err)
+		}
+		return strings.TrimSpace(string(version))
+	})
 }
 
 // command is the one of the example's README, as words.
@@ -84,8 +101,9 @@ func (s pythonServer) command(t *testing.T) []string {
 	return nil
 }
 
-// start runs the command beside a copy of the example and its data, but with n workers and a free port.
-func (s pythonServer) start(t *testing.T, n int, through []string) (f *fleet, emb string) {
+// start runs the command beside a copy of the example and its data, but with n workers and a free port. Python starts in no worker
+// until release is called.
+func (s pythonServer) start(t *testing.T, n int, through []string) (f *fleet, emb string, release func()) {
 	t.Helper()
 	bin := filepath.Dir(venv(t, "python"))
 	if exec.Command(filepath.Join(bin, "python"), "-c", "import numpy, "+s.needs).Run() != nil {
@@ -105,13 +123,45 @@ func (s pythonServer) start(t *testing.T, n int, through []string) (f *fleet, em
 		t.Fatalf("no :8000 in %q", words)
 	}
 	flags[port] = "127.0.0.1:0"
+	hold := filepath.Join(dir, "hold")
+	if err := os.Mkdir(hold, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(hold, "sitecustomize.py"), fmt.Sprintf("import os, time\nwhile os.path.exists(%q):\n    time.sleep(0.01)\n", hold+"/on"))
+	put(t, hold+"/on", "")
+	release = func() {
+		if err := os.Remove(hold + "/on"); err != nil {
+			t.Error(err)
+		}
+	}
 	return start(t, spec{
 		dir: dir, through: through, flags: append(flags, "-w", fmt.Sprint(n)), command: words[split+1:],
 		env: []string{
-			"PATH=" + bin + ":" + os.Getenv("PATH"), "PYTHONPATH=" + script(t, "../../clients/python/src"),
+			"PATH=" + bin + ":" + os.Getenv("PATH"), "PYTHONPATH=" + script(t, "../../clients/python/src") + ":" + hold,
 			"OPENBLAS_NUM_THREADS=1",
 		},
-	}), emb
+	}), emb, release
+}
+
+// queued counts the connections that wait to be accepted at 127.0.0.1:PORT: the receive queue of a listening socket (proc_net_tcp).
+// It is negative where the socket does not listen yet.
+func queued(t *testing.T, address string) int64 {
+	t.Helper()
+	_, text, _ := strings.Cut(address, ":")
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(fmt.Sprintf(` 0100007F:%04X [0-9A-F]+:[0-9A-F]+ 0A [0-9A-F]+:([0-9A-F]+) `, port)).
+		FindStringSubmatch(textOf(t, "/proc/net/tcp"))
+	if found == nil {
+		return -1
+	}
+	n, err := strconv.ParseInt(found[1], 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func TestPythonServersLoseNothing(t *testing.T) {
@@ -119,13 +169,17 @@ func TestPythonServersLoseNothing(t *testing.T) {
 	for _, s := range pythonServers() {
 		t.Run(s.test, func(t *testing.T) {
 			account, through := newLedger(t)
-			f, emb := s.start(t, n, through)
+			f, emb, release := s.start(t, n, through)
 			var of phases
 
-			// From the first ready worker on.
-			first := f.until("the first ready worker", func(snap *supervisor.Snapshot) bool { return len(ready(snap)) > 0 })
+			// From the moment when the socket listens, which is when the data is loaded: what comes before any worker is ready waits.
+			first := f.until("the socket", func(snap *supervisor.Snapshot) bool {
+				return len(snap.Listen) == 1 && queued(t, snap.Listen[0].Address) >= 0
+			})
 			address := first.Listen[0].Address
 			of[0] = underLoad(t, address, []int{1}, func() {
+				within(t, patience, "a connection of each of underLoad's clients waits", func() bool { return queued(t, address) == 2*4 })
+				release()
 				first = f.settled(n)
 				everyWorkerAnswers(t, address, n, 1)
 			})

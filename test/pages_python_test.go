@@ -8,8 +8,8 @@ package e2e
 //
 // A block is what its info string says: ```python is run, or, when its first line is `# NAME.py`, kept as that file; ```sh is run
 // by bash, and a server that it names (preforkd, gunicorn …) serves until the next one; ```text is what the block before it
-// has printed, where … stands for anything, and amounts in MB may differ by a tenth or 5 MB. Nothing else is allowed, so nothing
-// stands there untried. PREFORKD_UPDATE=1 puts what was printed into the page where it differs.
+// has printed, where … stands for anything, and amounts in MB may differ by a tenth or 5 MB. Nothing else is allowed, indented
+// lines neither, so nothing stands there untried. PREFORKD_UPDATE=1 puts what was printed into the page where it differs.
 
 import (
 	"bytes"
@@ -99,6 +99,7 @@ const amountAlone = `(-?[0-9][0-9,.]*)`
 
 var (
 	fenced     = regexp.MustCompile("(?ms)^```(\\S*)([^\n]*)\n(.*?)^```$")
+	unfenced   = regexp.MustCompile("(?m)^( {4}|\t| *(```|~~~)).*$") // what Markdown shows as a block all the same
 	pythonFile = regexp.MustCompile(`^# (\w+\.py)\n`)
 	serves     = regexp.MustCompile(`^(preforkd -|gunicorn |uvicorn |celery .* worker)`)
 	amount     = regexp.MustCompile(amountAlone + ` (MB)`)
@@ -108,6 +109,10 @@ func (p *page) run() {
 	blocks := fenced.FindAllStringSubmatchIndex(p.text, -1)
 	if len(blocks) == 0 {
 		p.t.Fatalf("%s has no blocks", p.path)
+	}
+	outside := fenced.ReplaceAllStringFunc(p.text, func(block string) string { return strings.Repeat("\n", strings.Count(block, "\n")) })
+	if at := unfenced.FindStringIndex(outside); at != nil {
+		p.t.Fatalf("%s:%d: nobody runs this: %s", p.path, 1+strings.Count(outside[:at[0]], "\n"), outside[at[0]:at[1]])
 	}
 	updated, last := "", 0
 	defer func() {

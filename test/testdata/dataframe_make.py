@@ -2,17 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes one DataFrame of about so many megabytes in every way that docs/pack.md compares: dataframe_make.py FOLDER MB.
 
-Prints JSON: file → what pack reported of it.
+Prints JSON: file → what pack reported of it, and the versions that the figures are of.
 """
 
 import json
 import os
 import pickle
+import platform
 import sys
 
 import numpy as np
 import pandas as pd
 import preforkd
+import pyarrow
 
 os.chdir(sys.argv[1])
 rows = int(sys.argv[2]) * 1_000_000 // 136  # bytes of a row, the Python object of its last column included
@@ -31,6 +33,8 @@ reports = {
 }
 json.dump(
     {
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "versions": f"pandas {pd.__version__}, pyarrow {pyarrow.__version__}",
         "memory": int(frame.memory_usage(deep=True).sum()),
         "files": {
             name: {

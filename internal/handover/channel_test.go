@@ -85,6 +85,11 @@ func TestARefusalIsOnePrintableLine(t *testing.T) {
 func TestOnlyTheAnswerToAnOfferCounts(t *testing.T) {
 	c, w := pair(t)
 	w.say(t, `{"offer": 2, "taken": true}`) // before the offer
+	until(t, "the read of an answer that nobody waits for", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.stray == 1
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	first := given(t, ctx, c, offer(t, 1, "x"))
 	w.mustRead(t)
